@@ -1,0 +1,5 @@
+"""``python -m gnoise``, for ``torchrun`` and for places without the script."""
+
+from gnoise.cli import main
+
+main()

@@ -1,0 +1,112 @@
+"""Layers and estimates as rows of text and numbers, ready for any table."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from gnoise.charts.phrases import interval, number, short
+from gnoise.quantities import QUANTITIES
+from gnoise.records import Estimate, Layer, Recommendation, Status
+
+LAYER_QUANTITIES = (
+    "b_simple",
+    "alpha_entries",
+    "alpha_draws",
+    "averaging_slope",
+    "row_dispersion",
+    "spike_ratio",
+)
+WITH_INTERVAL = frozenset({"b_simple"})
+
+
+def layer_table(
+    layers: Sequence[Layer], estimates: Sequence[Estimate], recommendations: Sequence[Recommendation]
+) -> pd.DataFrame:
+    """Make one row a layer: what it is, its main numbers, its remedy.
+
+    Numbers stand as floats, so that a reader can sort; the noise scale has a second column with its
+    interval as text. Where there is no number the cell is empty.
+
+    Args:
+        layers: in the model's order.
+        estimates: of any layers and quantities.
+        recommendations: of any scope; a layer without one has an empty remedy.
+    """
+    found = {(estimate.layer, estimate.quantity): estimate for estimate in estimates}
+    remedies = {each.layer: str(each.remedy) for each in recommendations if each.layer is not None}
+    rows: dict[str, list[object]] = {"layer": [layer.name for layer in layers]}
+    rows["kind"] = [str(layer.kind) for layer in layers]
+    rows["shape"] = [" × ".join(str(side) for side in layer.shape) or "scalar" for layer in layers]
+    for quantity in LAYER_QUANTITIES:
+        column = [found.get((layer.name, quantity)) for layer in layers]
+        rows[quantity] = [None if each is None else each.value for each in column]
+        if quantity in WITH_INTERVAL:
+            intervals = ["–" if each is None else interval_or_reason(each) for each in column]
+            rows[f"{quantity}_interval"] = intervals
+    rows["remedy"] = [remedies.get(layer.name, "") for layer in layers]
+    table = pd.DataFrame(rows)
+    numbers = list(LAYER_QUANTITIES)
+    table[numbers] = table[numbers].astype("float64")
+    return table
+
+
+def estimate_table(estimates: Sequence[Estimate]) -> pd.DataFrame:
+    """Make one row an estimate, all in words: quantity, value, interval, unit, n, advice, note.
+
+    Args:
+        estimates: in the order to show them.
+    """
+    rows = [
+        (
+            title(each.quantity),
+            "–" if each.value is None else number(each.value),
+            interval_or_reason(each),
+            QUANTITIES[each.quantity].unit if each.quantity in QUANTITIES else "",
+            each.n,
+            advice(each),
+            each.note,
+        )
+        for each in estimates
+    ]
+    return pd.DataFrame(rows, columns=["quantity", "value", "interval", "unit", "n", "advice", "note"])
+
+
+def evidence(recommendation: Recommendation) -> str:
+    """Write what a recommendation rests on, each number with its interval.
+
+    Args:
+        recommendation: with any number of estimates behind it.
+    """
+    return "; ".join(f"{title(each.quantity)} {short(each)}" for each in recommendation.because)
+
+
+def interval_or_reason(estimate: Estimate) -> str:
+    """Write the interval, or the status word where there is none.
+
+    Args:
+        estimate: any.
+    """
+    if estimate.low is None and estimate.high is None and estimate.value is None:
+        return str(estimate.status).replace("_", " ")
+    return interval(estimate)
+
+
+def advice(estimate: Estimate) -> str:
+    """Say why there is no number, or what to mind about it; empty where all is well.
+
+    Args:
+        estimate: any.
+    """
+    return "" if estimate.status is Status.OK else estimate.status.advice
+
+
+def title(quantity: str) -> str:
+    """Name a quantity in plain words, its symbol after them; an unknown one keeps its own name.
+
+    Args:
+        quantity: a name from :mod:`gnoise.quantities`, or one that a newer version wrote.
+    """
+    known = QUANTITIES.get(quantity)
+    if known is None:
+        return quantity
+    return f"{known.words} ({known.symbol})" if known.symbol else known.words

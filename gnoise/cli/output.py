@@ -1,0 +1,110 @@
+"""What the terminal shows: talk to stderr, results to stdout."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from gnoise.charts.phrases import short
+from gnoise.charts.verdict import Verdict
+from gnoise.records import Estimate, Layer, Recommendation, Remedy
+
+_PIPE_WIDTH = 120
+_ROWS = 8
+_COLUMNS = (
+    ("b_simple", "noise scale"),
+    ("alpha_entries", "α entries"),
+    ("alpha_draws", "α draws"),
+    ("averaging_slope", "averaging"),
+    ("spike_ratio", "spikes"),
+)
+
+
+def result_console() -> Console:
+    """Console on stdout; wide enough for a table when piped."""
+    return _console(stderr=False)
+
+
+def talk_console(*, quiet: bool = False) -> Console:
+    """Console on stderr, silent with ``-q``."""
+    return _console(stderr=True, quiet=quiet)
+
+
+def _console(*, stderr: bool, quiet: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _PIPE_WIDTH
+    return Console(stderr=stderr, quiet=quiet, width=width, highlight=False, soft_wrap=False)
+
+
+@contextmanager
+def draws_progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
+    """Show one bar with the time left; still and silent without a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("draws"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Drawing gradients", total=total)
+        yield lambda: progress.advance(task)
+
+
+def print_verdict(console: Console, verdict: Verdict) -> None:
+    """Print Verdict / Why / Next."""
+    for title, lines in (("Verdict", (verdict.headline,)), ("Why", verdict.why), ("Next", verdict.next)):
+        for number, line in enumerate(lines):
+            label = title if number == 0 else ""
+            row = Table.grid(padding=(0, 1))
+            row.add_column(width=7, style="bold", no_wrap=True)
+            row.add_column(overflow="fold")
+            row.add_row(label, Text(line, style="bold" if title == "Verdict" else ""))
+            console.print(row)
+
+
+def layer_table(
+    layers: Sequence[Layer], estimates: Sequence[Estimate], recommendations: Sequence[Recommendation]
+) -> Table:
+    """Table of the layers that matter: those with a remedy first, then the noisiest."""
+    by_key = {(e.layer, e.quantity): e for e in estimates}
+    remedies = {r.layer: r for r in recommendations}
+    chosen = sorted(layers, key=lambda layer: _importance(layer, by_key, remedies), reverse=True)[:_ROWS]
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("layer", overflow="ellipsis", no_wrap=True, max_width=34)
+    for _, title in _COLUMNS:
+        table.add_column(title, no_wrap=True, overflow="ellipsis")
+    table.add_column("remedy", no_wrap=True)
+    for layer in chosen:
+        cells = [short(by_key.get((layer.name, quantity)), signed=quantity == "averaging_slope") for quantity, _ in _COLUMNS]
+        remedy = remedies.get(layer.name)
+        table.add_row(Text(layer.name), *cells, "–" if remedy is None else str(remedy.remedy))
+    return table
+
+
+def print_layers(
+    console: Console,
+    layers: Sequence[Layer],
+    estimates: Sequence[Estimate],
+    recommendations: Sequence[Recommendation],
+) -> None:
+    """Print the table of layers and how many it leaves out."""
+    console.print(Padding(layer_table(layers, estimates, recommendations), (1, 0, 0, 0)))
+    if len(layers) > _ROWS:
+        console.print(f"… and {len(layers) - _ROWS} more layers; 95% intervals in brackets", style="dim")
+
+
+def _importance(
+    layer: Layer, by_key: dict[tuple[str | None, str], Estimate], remedies: dict[str | None, Recommendation]
+) -> tuple[bool, float]:
+    remedy = remedies.get(layer.name)
+    scale = by_key.get((layer.name, "trace_cov"))
+    return (
+        remedy is not None and remedy.remedy is not Remedy.NONE,
+        scale.value if scale is not None and scale.value is not None else 0.0,
+    )

@@ -1,0 +1,80 @@
+"""``gnoise show``: what a run found."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def show(
+    run: Annotated[Path, typer.Argument(help="Run file made by gnoise profile.", show_default=False)],
+    layer: Annotated[
+        str | None, typer.Argument(help="One layer, by name; the whole run without.", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")] = False,
+) -> None:
+    """Show a run's verdict, its layers, or every number of one layer.
+
+    Example:  gnoise show gpt-docs.gnoise transformer.wte.weight
+    """
+    if json:
+        _print_json(run, layer)
+    elif layer is None:
+        show_run(run)
+    else:
+        _show_layer(run, layer)
+
+
+def show_run(path: Path) -> None:
+    """Print verdict and layer table of a run file to stdout."""
+    from gnoise.charts.verdict import verdict
+    from gnoise.cli.output import print_layers, print_verdict, result_console
+    from gnoise.runfile import open_run
+
+    with open_run(path) as run:
+        estimates, recommendations = run.estimates, run.recommendations
+        console = result_console()
+        print_verdict(console, verdict(run.info, run.layers, estimates, recommendations, run=str(path)))
+        print_layers(console, run.layers, estimates, recommendations)
+
+
+def _print_json(path: Path, layer: str | None) -> None:
+    from gnoise.export import layer_document, show_document, to_json
+    from gnoise.runfile import open_run
+
+    with open_run(path) as run:
+        document = show_document(run) if layer is None else layer_document(run, run.layer(layer))
+    print(to_json(document))
+
+
+def _show_layer(path: Path, name: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from gnoise.charts.phrases import short
+    from gnoise.cli.output import result_console
+    from gnoise.quantities import QUANTITIES
+    from gnoise.runfile import open_run
+
+    with open_run(path) as run:
+        layer = run.layer(name)
+        estimates = [e for e in run.estimates if e.layer == layer.name]
+        recommendation = next((r for r in run.recommendations if r.layer == layer.name), None)
+    console = result_console()
+    shape = " × ".join(str(side) for side in layer.shape)
+    console.print(Text(f"{layer.name}  {layer.kind}, {shape}", style="bold"))
+    for other in layer.owners[1:]:
+        console.print(Text(f"tied with {other}", style="dim"))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title in ("quantity", "value (95% interval)", "n", "note"):
+        table.add_column(title, overflow="fold")
+    for e in estimates:
+        quantity = QUANTITIES[e.quantity]
+        note = e.note if e.status == "ok" else f"{e.status.advice}{'; ' + e.note if e.note else ''}"
+        words = f"{quantity.words} ({quantity.symbol})" if quantity.symbol else quantity.words
+        table.add_row(words, short(e), str(e.n), Text(note))
+    console.print(table)
+    if recommendation is not None:
+        params = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
+        console.print(Text(f"{recommendation.remedy}({params})" if params else str(recommendation.remedy), style="bold"))
+        console.print(Text(recommendation.reason))

@@ -1,0 +1,52 @@
+"""A model reference and a data reference in, a workload out."""
+
+from pathlib import Path
+
+from gnoise.collect.workload import Workload
+from gnoise.data import load_data
+from gnoise.errors import UserError
+from gnoise.models import load_model
+
+
+def load_workload(
+    source: str | Path,
+    *,
+    data: str | None = None,
+    factory: str | None = None,
+    loss: str | None = None,
+) -> Workload:
+    """Load a checkpoint and its data.
+
+    Args:
+        source: checkpoint file or folder.
+        data: token file, text file or ``module:function`` loader.
+        factory: ``module:function`` that builds the module of a bare state dict.
+        loss: ``module:function`` that takes (module, batch) and returns the mean loss.
+
+    Raises:
+        UserError: either cannot be read, or no data was given.
+    """
+    path = Path(source)
+    model = load_model(source, factory=factory, loss=loss)
+    reference = data or model.default_data
+    if reference is None:
+        raise UserError(
+            f"expected data to draw gradients from, got none for {source}; try --data tokens.bin, --data text.txt "
+            "or --data module:function"
+        )
+    folder = path if path.is_dir() else path.parent
+    loaded = load_data(
+        reference, folder=folder, block_size=model.block_size, vocab_size=model.vocab_size, tokenizer=model.tokenizer
+    )
+    return Workload(
+        module=model.module,
+        loss=model.loss,
+        batches=lambda examples, seed: ((d.batch, d.example_ids) for d in loaded.draw(examples, seed)),
+        example=loaded.example,
+        model=model.description,
+        data=loaded.description,
+        sha256=model.sha256,
+        tokens_per_example=loaded.tokens_per_example,
+        row_labels=model.row_labels,
+        optimizer=model.optimizer,
+    )

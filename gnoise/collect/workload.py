@@ -1,0 +1,81 @@
+"""What is profiled: a module, its loss, and a supply of examples."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gnoise.errors import unreadable
+from gnoise.records import JsonValue
+
+Batch = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+"""Tensors whose examples lie along dimension 0."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A module with everything needed to draw its gradients.
+
+    Attributes:
+        module: the network.
+        loss: (module, batch) to the scalar *mean* loss over the batch's examples.
+        batches: (examples, seed) to an endless stream of (batch, example ids).
+        example: what one example is: ``sequence``, ``row`` or ``image``.
+        model: one line that says how the model was recognised.
+        data: one line that says how the data were recognised.
+        sha256: of the checkpoint's weights.
+        tokens_per_example: ``None`` where examples have no tokens.
+        row_labels: token text behind embedding and head rows; empty without a tokenizer.
+        optimizer: hyper-parameters found in the checkpoint.
+    """
+
+    module: nn.Module
+    loss: Callable[[nn.Module, Batch], Tensor]
+    batches: Callable[[int, int], Iterator[tuple[Batch, np.ndarray]]]
+    example: str = "row"
+    model: str = "module"
+    data: str = "batches"
+    sha256: str = ""
+    tokens_per_example: int | None = None
+    row_labels: tuple[str, ...] = ()
+    optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+def move(batch: Batch, device: torch.device) -> Batch:
+    """Copy a batch to a device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, dict):
+        return {key: value.to(device) for key, value in batch.items()}
+    return tuple(value.to(device) for value in batch)
+
+
+def example_of(batch: Batch, index: int) -> Batch:
+    """Take one example, as a batch of one."""
+    one = slice(index, index + 1)
+    if isinstance(batch, Tensor):
+        return batch[one]
+    if isinstance(batch, dict):
+        return {key: value[one] for key, value in batch.items()}
+    return tuple(value[one] for value in batch)
+
+
+def examples_in(batch: Batch) -> int:
+    """Count the examples of a batch.
+
+    Raises:
+        UserError: the batch holds no tensor, or its tensors disagree.
+    """
+    if isinstance(batch, Tensor):
+        tensors = [batch]
+    else:
+        tensors = list(batch.values() if isinstance(batch, dict) else batch)
+    sizes = {int(tensor.shape[0]) if tensor.ndim else 0 for tensor in tensors}
+    if len(sizes) != 1 or sizes == {0}:
+        raise unreadable(
+            f"expected batches of tensors with the examples along dimension 0, got sizes {sorted(sizes)}; "
+            "try a loader that yields a tensor, a tuple or a dict of tensors of one length"
+        )
+    return sizes.pop()

@@ -1,0 +1,99 @@
+"""A run as plain JSON documents: what ``show --json`` prints and what ``apply`` reads."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from gnoise.records import Estimate, JsonValue, Layer, Recommendation, RunInfo
+from gnoise.runfile import Run
+
+SHOW_FORMAT = "gnoise.show"
+SHOW_VERSION = 1
+RECOMMENDATIONS_FORMAT = "gnoise.recommendations"
+RECOMMENDATIONS_VERSION = 1
+
+Document = dict[str, JsonValue]
+
+
+def show_document(run: Run) -> Document:
+    """Everything a reader can see of a run, as JSON."""
+    estimates, recommendations = run.estimates, run.recommendations
+    by_layer = {r.layer: r for r in recommendations}
+    return {
+        "format": SHOW_FORMAT,
+        "version": SHOW_VERSION,
+        "run": run_document(run.info, state=run.state),
+        "model": {
+            "estimates": _estimates(estimates, None),
+            "recommendations": [_recommendation(r) for r in recommendations if r.layer is None],
+        },
+        "layers": [_layer(layer, estimates, by_layer.get(layer.name)) for layer in run.layers],
+    }
+
+
+def recommendations_document(run: Run) -> Document:
+    """The recommendations of a run, as ``recommendations.schema.json`` has it."""
+    return {
+        "format": RECOMMENDATIONS_FORMAT,
+        "version": RECOMMENDATIONS_VERSION,
+        "run": run_document(run.info, state=run.state),
+        "recommendations": [_recommendation(r) for r in run.recommendations],
+    }
+
+
+def run_document(info: RunInfo, *, state: str) -> Document:
+    """What was run, as JSON."""
+    return {"state": str(state), **asdict(info)}
+
+
+def layer_document(run: Run, layer: Layer) -> Document:
+    """One layer of :func:`show_document`."""
+    by_layer = {r.layer: r for r in run.recommendations}
+    return _layer(layer, run.estimates, by_layer.get(layer.name))
+
+
+def _layer(layer: Layer, estimates: Sequence[Estimate], recommendation: Recommendation | None) -> Document:
+    return {
+        "name": layer.name,
+        "kind": str(layer.kind),
+        "shape": list(layer.shape),
+        "depth": layer.depth,
+        "owners": list(layer.owners),
+        "estimates": _estimates(estimates, layer.name),
+        "recommendation": None if recommendation is None else _recommendation(recommendation),
+    }
+
+
+def _estimates(estimates: Sequence[Estimate], layer: str | None) -> list[JsonValue]:
+    return [_estimate(e) for e in estimates if e.layer == layer]
+
+
+def _estimate(estimate: Estimate) -> Document:
+    document: Document = {
+        "quantity": estimate.quantity,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "stderr": estimate.stderr,
+        "n": estimate.n,
+        "status": str(estimate.status),
+    }
+    if estimate.status != "ok":
+        document["advice"] = estimate.status.advice
+    if estimate.note:
+        document["note"] = estimate.note
+    return document
+
+
+def _recommendation(recommendation: Recommendation) -> Document:
+    return {
+        "scope": recommendation.scope,
+        "layer": recommendation.layer,
+        "remedy": str(recommendation.remedy),
+        "params": dict(recommendation.params),
+        "status": str(recommendation.status),
+        "severity": str(recommendation.severity),
+        "reason": recommendation.reason,
+        "gain_low": recommendation.gain_low,
+        "gain_high": recommendation.gain_high,
+        "because": [_estimate(e) for e in recommendation.because],
+    }

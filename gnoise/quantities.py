@@ -1,0 +1,116 @@
+"""The glossary: every reported quantity, its symbol, unit, meaning and source."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One reported number.
+
+    Attributes:
+        name: as it stands in run files and JSON.
+        words: plain words, for people.
+        symbol: the field's symbol.
+        unit: what one of it is; empty for ratios.
+        meaning: one line, and what a normal value is.
+        reference: where the definition comes from.
+    """
+
+    name: str
+    words: str
+    symbol: str
+    unit: str
+    meaning: str
+    reference: str
+
+
+_MCCANDLISH = "McCandlish et al. 2018, arXiv 1812.06162, appendix A.1"
+_KOGON = "Kogon & Williams 1998; Nolan 2020, parameterization S0"
+_PROJECT = "defined by this project; see docs/methods.md"
+
+_ALL = (
+    Quantity(
+        "b_simple", "noise scale", "B_simple", "examples",
+        "batch at which gradient noise and gradient signal are equal in size; not the measured critical batch",
+        _MCCANDLISH,
+    ),
+    Quantity(
+        "grad_sq_norm", "squared norm of the mean gradient", "|G|²", "",
+        "what is left of the gradient when all noise is averaged away", _MCCANDLISH,
+    ),
+    Quantity(
+        "trace_cov", "one-example noise variance", "tr Σ", "",
+        "sum over entries of the variance of a one-example gradient", _MCCANDLISH,
+    ),
+    Quantity(
+        "alpha_entries", "tail index across entries", "α (entries)", "",
+        "stable index of one draw's noise with all entries pooled: 2 is Gaussian; "
+        "low values can come from unequal scales alone",
+        _KOGON,
+    ),
+    Quantity(
+        "gamma_entries", "noise scale of an entry", "γ (entries)", "gradient units",
+        "stable scale of the pooled noise entries of one draw", _KOGON,
+    ),
+    Quantity(
+        "cauchy_scale_entries", "Cauchy scale of an entry", "γ_C", "gradient units",
+        "half the inter-quartile range of the pooled noise: the scale of the Cauchy law with those quartiles", _PROJECT,
+    ),
+    Quantity(
+        "alpha_draws", "tail index across draws", "α (draws)", "",
+        "stable index of noise after each entry is divided by its own scale: the noise itself; 2 is Gaussian",
+        _KOGON,
+    ),
+    Quantity(
+        "heterogeneity", "share of heaviness from unequal scales", "", "",
+        "how much of 2 − α (entries) goes when each entry is divided by its own scale; 1 is all of it", _PROJECT,
+    ),
+    Quantity(
+        "averaging_slope", "averaging slope", "", "log₂ scale per doubling",
+        "how the spread of a mean of k draws falls with k: −0.5 Gaussian, 1/α − 1 stable, 0 Cauchy", _PROJECT,
+    ),
+    Quantity(
+        "alpha_averaging", "tail index that survives averaging", "α (averaging)", "",
+        "1 / (1 + slope), given only where the slope is constant and flatter than −0.5", _PROJECT,
+    ),
+    Quantity(
+        "max_entry_ratio", "largest entry against σ₁", "max|E|/‖E‖₂", "",
+        "1 when a single entry is the largest singular value; about √(2 ln mn)/(√m + √n) for Gaussian noise",
+        _PROJECT,
+    ),
+    Quantity(
+        "ipr_left", "inverse participation of the top left singular vector", "IPR(u₁)", "",
+        "Σ u⁴: 3/(m + 2) when spread over all rows, 1 when one row holds it", _PROJECT,
+    ),
+    Quantity(
+        "ipr_right", "inverse participation of the top right singular vector", "IPR(v₁)", "",
+        "Σ v⁴: 3/(n + 2) when spread over all columns, 1 when one column holds it", _PROJECT,
+    ),
+    Quantity(
+        "row_dispersion", "row dispersion", "", "",
+        "variance of row energies over what independent entries would give: 1 is even, large is a few loud rows",
+        _PROJECT,
+    ),
+    Quantity(
+        "column_dispersion", "column dispersion", "", "",
+        "variance of column energies over what independent entries would give", _PROJECT,
+    ),
+    Quantity(
+        "spike_ratio", "norm-spike ratio", "max ‖g‖ / median ‖g‖", "",
+        "largest draw norm over the median draw norm; 1 to 2 is calm", _PROJECT,
+    ),
+    Quantity(
+        "norm_cv", "variation of draw norms", "c_v", "",
+        "standard deviation of draw norms over their mean", _PROJECT,
+    ),
+    Quantity(
+        "example_spike_ratio", "example-spike ratio", "max ‖g_i‖ / median ‖g_i‖", "",
+        "largest one-example gradient norm over the median; names the example", _PROJECT,
+    ),
+    Quantity(
+        "clip_rate", "share of draws the checkpoint's own clip threshold would cut", "", "share of draws",
+        "how often clip_global_norm, as found in the checkpoint, fires before clipping", _PROJECT,
+    ),
+)
+
+QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _ALL}

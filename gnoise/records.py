@@ -1,0 +1,354 @@
+"""The nouns: frozen records which every room passes to the next.
+
+Axes are named ``draws``, ``pairs`` (of consecutive draws), ``blocks`` (of draws), ``coords``,
+``examples``, ``rows`` and ``columns``. A *draw* is the gradient of the mean loss over
+``examples_per_draw`` examples at fixed weights; *noise* is half the difference of two consecutive
+draws, times the square root of two, so it has the covariance of one draw and no mean.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Float, Int
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+class Kind(StrEnum):
+    """What a parameter tensor does in the network."""
+
+    EMBEDDING = "embedding"
+    HEAD = "head"
+    ATTENTION = "attention"
+    MLP = "mlp"
+    NORM = "norm"
+    CONV = "conv"
+    BIAS = "bias"
+    OTHER = "other"
+
+
+class RunState(StrEnum):
+    """How far the collection of a run came."""
+
+    COLLECTING = "collecting"
+    INTERRUPTED = "interrupted"
+    COMPLETE = "complete"
+
+
+class Status(StrEnum):
+    """Why an estimate is, or is not, a number; :attr:`advice` says what to do about it."""
+
+    OK = "ok"
+    ONE_SIDED = "one_sided"
+    TOO_FEW_DRAWS = "too_few_draws"
+    TOO_FEW_VALUES = "too_few_values"
+    NO_SIGNAL = "no_signal"
+    ALL_ZERO = "all_zero"
+    CONSTANT = "constant"
+    NON_FINITE = "non_finite"
+    NOT_CONSTANT_SLOPE = "not_constant_slope"
+    HEAVY_TAILED = "heavy_tailed"
+    NOT_CONVERGED = "not_converged"
+
+    @property
+    def advice(self) -> str:
+        """One sentence: what happened and what to do."""
+        return _ADVICE[self]
+
+
+_ADVICE: dict[Status, str] = {
+    Status.OK: "a number with its interval",
+    Status.ONE_SIDED: "only one end of the interval can be told apart from no bound: profile with more --draws",
+    Status.TOO_FEW_DRAWS: "too few draws to say how sure this is: profile with more --draws (256 is plenty)",
+    Status.TOO_FEW_VALUES: "too few values in this tensor for a tail fit: read its kind or the whole model instead",
+    Status.NO_SIGNAL: "the mean gradient cannot be told from noise at this many draws: profile with more --draws",
+    Status.ALL_ZERO: "every gradient seen was exactly zero: is this parameter used by the loss?",
+    Status.CONSTANT: "every value was the same: there is no noise to describe",
+    Status.NON_FINITE: "NaN or Inf among the gradients: look at the loss and the precision first",
+    Status.NOT_CONSTANT_SLOPE: "the averaging slope changes with the batch: tails that averaging does remove",
+    Status.HEAVY_TAILED: "per-example tails are so heavy that this interval is too short: read it as a floor",
+    Status.NOT_CONVERGED: "the fit did not settle: report this run file as a bug",
+}
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Enough about a run to repeat it.
+
+    Attributes:
+        model: how the model was recognised, e.g. ``nanoGPT checkpoint, 1.0 M parameters``.
+        source: the SOURCE argument as typed.
+        checkpoint_sha256: of the checkpoint file or the folder's weight files in order.
+        data: the data reference as typed and what it was recognised as.
+        example: what one example is: ``sequence``, ``row`` or ``image``.
+        tokens_per_example: tokens the loss averages over in one example; ``None`` without tokens.
+        loss_reduction: ``mean`` is the only one gnoise collects with.
+        draws: draws asked for.
+        examples_per_draw: examples one draw averages over.
+        dtype: of the parameters while collecting.
+        training_mode: whether dropout and its like were active.
+        seed: of data order and coordinate choice.
+        device: torch device, as text.
+        world_size: processes.
+        parameters: trainable scalars, tied ones once.
+        versions: package name to version.
+        command: what was typed.
+        created: ISO 8601, UTC.
+        optimizer: hyper-parameters found in the checkpoint, e.g. ``name``, ``lr``, ``batch_size``,
+            ``clip_global_norm``; empty where it has none.
+    """
+
+    model: str
+    source: str
+    checkpoint_sha256: str
+    data: str
+    example: str
+    tokens_per_example: int | None
+    loss_reduction: str
+    draws: int
+    examples_per_draw: int
+    dtype: str
+    training_mode: bool
+    seed: int
+    device: str
+    world_size: int
+    parameters: int
+    versions: Mapping[str, str]
+    command: str
+    created: str
+    optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One parameter tensor.
+
+    Attributes:
+        name: as in ``named_parameters()``; the first owner where tied.
+        kind: what it does.
+        shape: of the tensor.
+        depth: number of the block it lives in, ``None`` outside of blocks.
+        owners: every name it goes by; more than one where tied.
+    """
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+    depth: int | None = None
+    owners: tuple[str, ...] = ()
+
+    @property
+    def numel(self) -> int:
+        """Number of entries."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class DrawSample:
+    """What was drawn, for the whole model.
+
+    Attributes:
+        example_ids: index of each example in its data (the window number for token files).
+        example_losses: each example's own mean loss, in nats for language models.
+        example_weights: ``w`` with draw = Σ w_i g_i; 1/examples_per_draw for equal examples.
+        skipped: draws dropped because loss or gradient was not finite.
+    """
+
+    example_ids: Int[np.ndarray, "draws examples"]
+    example_losses: Float[np.ndarray, "draws examples"]
+    example_weights: Float[np.ndarray, "draws examples"]
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class NormSample:
+    """Squared gradient norms of one layer (or, summed, of the model) at three sizes.
+
+    Attributes:
+        example_sq_norms: ‖g_i‖² of each example's own mean-loss gradient; no batch size left inside.
+        draw_sq_norms: ‖g_m‖² of each draw.
+        block_sq_norms: ‖mean of a block's draws‖²; draws split evenly, in order, into the blocks.
+        example_weights: as in :class:`DrawSample`.
+    """
+
+    example_sq_norms: Float[np.ndarray, "draws examples"]
+    draw_sq_norms: Float[np.ndarray, " draws"]
+    block_sq_norms: Float[np.ndarray, " blocks"]
+    example_weights: Float[np.ndarray, "draws examples"]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Exact counts of float32 values by sign, exponent and leading mantissa bits.
+
+    A finite, non-zero float32 ``x`` falls into bucket ``bits(x) >> 15`` (sign, 8 exponent bits,
+    8 mantissa bits): all values in a bucket agree to 2⁻⁸ relative.
+
+    Attributes:
+        buckets: occupied bucket numbers, ascending, each in [0, 2¹⁷).
+        counts: values in each; positive.
+        zeros: exact zeros, counted apart (a rare token's embedding row has nothing else).
+        nonfinite: NaN and infinities, counted apart.
+    """
+
+    buckets: Int[np.ndarray, " buckets"]
+    counts: Int[np.ndarray, " buckets"]
+    zeros: int
+    nonfinite: int
+
+
+@dataclass(frozen=True)
+class SketchSample:
+    """Sketches of every noise entry of one layer, one sketch a block of draws.
+
+    Attributes:
+        entries: of raw noise: the view *across entries*.
+        draws: of noise divided by each coordinate's own scale: the view *across draws*. The scale
+            is the geometric mean of |noise| over ``scale_pairs`` pairs which are not in the sketch; blocks
+            that only served the scale are absent.
+        scale_pairs: pairs each coordinate's scale was taken from.
+    """
+
+    entries: tuple[Sketch, ...]
+    draws: tuple[Sketch, ...]
+    scale_pairs: int
+
+
+@dataclass(frozen=True)
+class CoordinateSample:
+    """The same randomly chosen coordinates in every draw.
+
+    Attributes:
+        index: flat positions within the tensor, ascending.
+        values: gradient entries of each draw at those positions (the draws, not their noise).
+        draw_sq_norms: ‖g_m‖² of the full tensor.
+        model_sq_norms: ‖g_m‖² over all tensors.
+    """
+
+    index: Int[np.ndarray, " coords"]
+    values: Float[np.ndarray, "draws coords"]
+    draw_sq_norms: Float[np.ndarray, " draws"]
+    model_sq_norms: Float[np.ndarray, " draws"]
+
+
+@dataclass(frozen=True)
+class MatrixSample:
+    """Of each noise matrix (one a pair of draws) of a layer seen as rows × columns.
+
+    Convolution kernels are flattened to (out, in · height · width).
+
+    Attributes:
+        rows: m.
+        columns: n.
+        spectral: largest singular value σ₁.
+        nuclear: sum of singular values; ``None`` where the smaller side makes it too dear.
+        max_entry: max |E_ij|.
+        frobenius_sq: Σ E².
+        l1: Σ |E|.
+        sum_fourth: Σ E⁴.
+        ipr_left: Σ u₁⁴ of the top left singular vector, in [1/m, 1].
+        ipr_right: Σ v₁⁴ of the top right singular vector, in [1/n, 1].
+        row_energy: per pair Σ_j W_ij² of the *winsorised* noise W (|W| ≤ 3 MAD of the non-zero entries).
+        column_energy: likewise Σ_i W_ij².
+        winsorised_fourth: Σ W⁴.
+    """
+
+    rows: int
+    columns: int
+    spectral: Float[np.ndarray, " pairs"]
+    nuclear: Float[np.ndarray, " pairs"] | None
+    max_entry: Float[np.ndarray, " pairs"]
+    frobenius_sq: Float[np.ndarray, " pairs"]
+    l1: Float[np.ndarray, " pairs"]
+    sum_fourth: Float[np.ndarray, " pairs"]
+    ipr_left: Float[np.ndarray, " pairs"]
+    ipr_right: Float[np.ndarray, " pairs"]
+    row_energy: Float[np.ndarray, "pairs rows"]
+    column_energy: Float[np.ndarray, "pairs columns"]
+    winsorised_fourth: Float[np.ndarray, " pairs"]
+
+
+@dataclass(frozen=True)
+class LayerSamples:
+    """All samples of one layer; ``matrix`` only where the tensor has two or more dimensions."""
+
+    norms: NormSample
+    sketch: SketchSample
+    coordinates: CoordinateSample
+    matrix: MatrixSample | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One quantity of one layer: a finite number with an interval, or no number and a status.
+
+    Attributes:
+        layer: layer name; ``None`` for the whole model.
+        quantity: a name from :mod:`gnoise.quantities`.
+        value: point estimate, or ``None`` with a status that says why.
+        low: lower end of the 95% interval; ``None`` where unbounded.
+        high: upper end; ``None`` where unbounded ("≥ low").
+        stderr: standard error; ``None`` where the interval is not built from one.
+        n: independent values behind it (draws, pairs or blocks as the quantity documents).
+        status: see :class:`Status`.
+        note: names behind the number, e.g. the worst rows and their tokens.
+    """
+
+    layer: str | None
+    quantity: str
+    value: float | None
+    low: float | None
+    high: float | None
+    stderr: float | None
+    n: int
+    status: Status
+    note: str = ""
+
+
+class Remedy(StrEnum):
+    """What to do about a layer's noise."""
+
+    NONE = "none"
+    CLIP = "clip"
+    SHRINK = "shrink"
+    STABILIZE = "stabilize"
+    LAYERWISE_LR = "layerwise_lr"
+
+
+class Severity(StrEnum):
+    """How much a recommendation matters; what ``--fail-on`` compares with."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to do with a layer, or the model, and the estimates it rests on.
+
+    Attributes:
+        scope: ``layer`` or ``model``.
+        layer: layer name; ``None`` for the model.
+        remedy: what to do.
+        params: the remedy's keyword arguments.
+        status: ``OK`` where the evidence suffices, else why it does not.
+        reason: one sentence for a person.
+        because: the estimates it rests on.
+        severity: how much it matters.
+        gain_low: lower end of the expected gain, a ratio; ``None`` until there is evidence for one.
+        gain_high: upper end.
+    """
+
+    scope: str
+    layer: str | None
+    remedy: Remedy
+    params: Mapping[str, JsonValue]
+    status: Status
+    reason: str
+    because: tuple[Estimate, ...]
+    severity: Severity = Severity.INFO
+    gain_low: float | None = None
+    gain_high: float | None = None

@@ -1,0 +1,46 @@
+"""Heavy-tailed noise in entries which averaging does not remove: shrink or clip."""
+
+from gnoise.records import Estimate, JsonValue, Kind, Layer, Recommendation, Remedy, Severity
+from gnoise.rules.rule import Findings
+
+SLOPE = -0.40
+"""Averaging must be slower than this at the low end of the interval: alpha below 1.67."""
+ALPHA = 1.9
+"""And the standardised noise itself heavier than this at the high end."""
+_SCALES = 3.0
+
+
+def recommend(findings: Findings) -> Recommendation | None:
+    """Recommend an entry-wise rule where two views agree that the noise itself is heavy.
+
+    The pooled tail index is never asked: unequal scales alone lower it. Matrices get the smooth
+    shrinkage, token rows its saturating form, which never deletes a true rare gradient, and
+    vectors, too short for a scale of their own, a plain clip.
+    """
+    slope = findings.usable("averaging_slope")
+    alpha = findings.usable("alpha_draws")
+    survives = findings.own.get("alpha_averaging")
+    if findings.layer is None or slope is None or alpha is None or survives is None or survives.value is None:
+        return None
+    if slope.low is None or alpha.high is None or slope.low < SLOPE or alpha.high > ALPHA:
+        return None
+    remedy, params = _entrywise(findings.layer, findings.usable("gamma_entries"))
+    return findings.recommendation(
+        remedy,
+        f"averaging k draws narrows this noise only as k^{slope.value:.2f} (Gaussian: k^-0.50), and with unequal "
+        f"scales taken out its tail index is {alpha.value:.2f}: a larger batch will not tame it",
+        slope,
+        survives,
+        alpha,
+        findings.usable("gamma_entries"),
+        params=params,
+        severity=Severity.WARNING,
+    )
+
+
+def _entrywise(layer: Layer, gamma: Estimate | None) -> tuple[Remedy, dict[str, JsonValue]]:
+    scale = None if gamma is None or gamma.value is None else _SCALES * gamma.value
+    if len(layer.shape) < 2:
+        return Remedy.CLIP, {"clip_value": scale}
+    form = "saturating" if layer.kind in (Kind.EMBEDDING, Kind.HEAD) else "rational"
+    return Remedy.SHRINK, {"form": form, "scale": scale}

@@ -1,0 +1,31 @@
+"""Rare draws far above the rest: stabilize."""
+
+from gnoise.records import Recommendation, Remedy, Severity
+from gnoise.rules.rule import Findings
+
+SPIKE = 3.0
+"""Draw norms this many times the median, at the low end of the interval, count as spikes."""
+
+
+def recommend(findings: Findings) -> Recommendation | None:
+    """Recommend the stabilizer where single draws tower over the median.
+
+    A few loud draws move the weights in a few loud steps; dividing a gradient by the running size
+    of its own norm leaves every direction as it is and takes the loudness out.
+
+    References:
+        GradientStabilizer, arXiv 2502.17055.
+    """
+    spike = findings.usable("spike_ratio")
+    if spike is None or spike.low is None or spike.low < SPIKE:
+        return None
+    return findings.recommendation(
+        Remedy.STABILIZE,
+        f"the loudest draw is {spike.value:.1f} times the median (95% interval {spike.low:.1f} to {spike.high:.1f}): "
+        "bound the step, not the direction",
+        spike,
+        findings.usable("norm_cv"),
+        findings.usable("example_spike_ratio"),
+        params={"gammas": [0.6, 0.999], "max_ratio": 1.0},
+        severity=Severity.WARNING,
+    )

@@ -1,0 +1,175 @@
+"""Samples to named arrays and back: what stands in the ``array`` table."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gnoise.records import (
+    CoordinateSample,
+    DrawSample,
+    LayerSamples,
+    MatrixSample,
+    NormSample,
+    Sketch,
+    SketchSample,
+)
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Blocks = Mapping[str, Sequence[Array]]
+"""Array name to its pieces, one a block, in order."""
+
+_MATRIX_SERIES = (
+    "spectral",
+    "nuclear",
+    "max_entry",
+    "frobenius_sq",
+    "l1",
+    "sum_fourth",
+    "ipr_left",
+    "ipr_right",
+    "row_energy",
+    "column_energy",
+    "winsorised_fourth",
+)
+ONCE = frozenset({"coordinates.index", "matrix.shape"})
+"""Arrays that are the same in every block, written in block 0."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An array as stored."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    codec: str
+    data: bytes
+
+
+def pack(array: Array) -> Packed:
+    """Encode an array as little-endian bytes, compressed where that saves space."""
+    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    raw = little.tobytes()
+    small = zlib.compress(raw, level=1)
+    codec, data = ("zlib", small) if len(small) < 0.9 * len(raw) else ("raw", raw)
+    return Packed(little.dtype.str, tuple(array.shape), codec, data)
+
+
+def unpack(packed: Packed) -> Array:
+    """Decode what :func:`pack` made.
+
+    Raises:
+        ValueError: the bytes do not fit dtype and shape.
+    """
+    raw = zlib.decompress(packed.data) if packed.codec == "zlib" else packed.data
+    return np.frombuffer(raw, dtype=np.dtype(packed.dtype)).reshape(packed.shape)
+
+
+def flatten_draws(sample: DrawSample) -> dict[str, Array]:
+    """Name the arrays of one block of :class:`DrawSample`."""
+    return {
+        "draws.example_ids": sample.example_ids,
+        "draws.example_losses": sample.example_losses,
+        "draws.example_weights": sample.example_weights,
+        "draws.skipped": np.array([sample.skipped], dtype=np.int64),
+    }
+
+
+def assemble_draws(blocks: Blocks) -> DrawSample:
+    """Join what :func:`flatten_draws` named, over blocks."""
+    return DrawSample(
+        example_ids=_join(blocks, "draws.example_ids", np.int64, 2),
+        example_losses=_join(blocks, "draws.example_losses", np.float64, 2),
+        example_weights=_join(blocks, "draws.example_weights", np.float64, 2),
+        skipped=int(_join(blocks, "draws.skipped", np.int64, 1).sum()),
+    )
+
+
+def flatten_layer(samples: LayerSamples) -> dict[str, Array]:
+    """Name the arrays of one block of one layer's samples.
+
+    What can be derived is not stored: example weights stand with the draws, and the norms in
+    :class:`CoordinateSample` are those of :class:`NormSample`.
+    """
+    named: dict[str, Array] = {
+        "norms.example_sq_norms": samples.norms.example_sq_norms,
+        "norms.draw_sq_norms": samples.norms.draw_sq_norms,
+        "norms.block_sq_norms": samples.norms.block_sq_norms,
+        "coordinates.index": samples.coordinates.index,
+        "coordinates.values": samples.coordinates.values,
+        "sketch.scale_pairs": np.array([samples.sketch.scale_pairs], dtype=np.int64),
+    }
+    for view in ("entries", "draws"):
+        for sketch in getattr(samples.sketch, view):
+            named |= _flatten_sketch(f"sketch.{view}", sketch)
+    if samples.matrix is not None:
+        named["matrix.shape"] = np.array([samples.matrix.rows, samples.matrix.columns], dtype=np.int64)
+        for name in _MATRIX_SERIES:
+            series = getattr(samples.matrix, name)
+            if series is not None:
+                named[f"matrix.{name}"] = series
+    return named
+
+
+def assemble_layer(blocks: Blocks, *, draws: DrawSample, model_draw_sq_norms: Array) -> LayerSamples:
+    """Join what :func:`flatten_layer` named, over blocks."""
+    draw_sq_norms = _join(blocks, "norms.draw_sq_norms", np.float64, 1)
+    return LayerSamples(
+        norms=NormSample(
+            example_sq_norms=_join(blocks, "norms.example_sq_norms", np.float64, 2),
+            draw_sq_norms=draw_sq_norms,
+            block_sq_norms=_join(blocks, "norms.block_sq_norms", np.float64, 1),
+            example_weights=draws.example_weights,
+        ),
+        sketch=SketchSample(
+            entries=_sketches(blocks, "sketch.entries"),
+            draws=_sketches(blocks, "sketch.draws"),
+            scale_pairs=int(_join(blocks, "sketch.scale_pairs", np.int64, 1).max(initial=0)),
+        ),
+        coordinates=CoordinateSample(
+            index=_join(blocks, "coordinates.index", np.int64, 1),
+            values=_join(blocks, "coordinates.values", np.float32, 2),
+            draw_sq_norms=draw_sq_norms,
+            model_sq_norms=model_draw_sq_norms,
+        ),
+        matrix=_assemble_matrix(blocks),
+    )
+
+
+def _assemble_matrix(blocks: Blocks) -> MatrixSample | None:
+    if "matrix.shape" not in blocks:
+        return None
+    rows, columns = (int(side) for side in blocks["matrix.shape"][0])
+    series = {
+        name: np.concatenate(blocks[f"matrix.{name}"]) if f"matrix.{name}" in blocks else None
+        for name in _MATRIX_SERIES
+    }
+    return MatrixSample(rows=rows, columns=columns, **series)  # pyright: ignore[reportArgumentType]
+
+
+def _flatten_sketch(prefix: str, sketch: Sketch) -> dict[str, Array]:
+    return {
+        f"{prefix}.buckets": sketch.buckets,
+        f"{prefix}.counts": sketch.counts,
+        f"{prefix}.zeros": np.array([sketch.zeros], dtype=np.int64),
+        f"{prefix}.nonfinite": np.array([sketch.nonfinite], dtype=np.int64),
+    }
+
+
+def _sketches(blocks: Blocks, prefix: str) -> tuple[Sketch, ...]:
+    if f"{prefix}.buckets" not in blocks:
+        return ()
+    parts = (blocks[f"{prefix}.{field}"] for field in ("buckets", "counts", "zeros", "nonfinite"))
+    return tuple(
+        Sketch(buckets=buckets, counts=counts, zeros=int(zeros[0]), nonfinite=int(nonfinite[0]))
+        for buckets, counts, zeros, nonfinite in zip(*parts, strict=True)
+    )
+
+
+def _join(blocks: Blocks, name: str, dtype: type[np.generic], axes: int) -> Array:
+    pieces = blocks.get(name)
+    if not pieces:
+        return np.empty((0,) * axes, dtype=dtype)
+    return np.concatenate(pieces)

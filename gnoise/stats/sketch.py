@@ -1,0 +1,213 @@
+"""Read sketches: merge them, and take quantiles and characteristic functions from their counts.
+
+A bucket is the leading 17 bits of a float32: the sign on top, then 8 exponent and 8 mantissa bits.
+Counts add exactly across draws, processes and time, and no scale has to be known beforehand. Exact
+zeros are kept apart and take no part in anything here: they are places the batch never reached.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Complex, Float, Float32, Int
+
+from gnoise.records import Sketch
+
+BUCKETS = 1 << 17
+_DROPPED_BITS = 15
+_MAGNITUDES = 1 << 16
+_NON_FINITE_FROM = 255 << 8
+
+
+def sketch_from_values(values: Float32[np.ndarray, "..."]) -> Sketch:
+    """Count values by the leading 17 bits of their float32 pattern.
+
+    Args:
+        values: any shape; NaN, infinities, denormals and both zeros are fine.
+    """
+    flat = np.asarray(values, dtype=np.float32).reshape(-1)
+    numbers = flat[flat != 0.0]
+    counts = np.bincount(numbers.view(np.uint32) >> _DROPPED_BITS, minlength=BUCKETS)
+    return sketch_from_counts(counts, zeros=flat.size - numbers.size)
+
+
+def sketch_from_counts(counts: Int[np.ndarray, "131072"], zeros: int) -> Sketch:
+    """Make a sketch of dense counts, moving NaN and infinities out of the buckets.
+
+    Args:
+        counts: values in each of the 2¹⁷ buckets, exact zeros left out.
+        zeros: exact zeros of either sign.
+    """
+    occupied = np.flatnonzero(counts)
+    finite = occupied[_magnitude(occupied) < _NON_FINITE_FROM]
+    kept = counts[finite].astype(np.int64)
+    return Sketch(
+        buckets=finite.astype(np.int64),
+        counts=kept,
+        zeros=zeros,
+        nonfinite=int(counts.sum(dtype=np.int64) - kept.sum()),
+    )
+
+
+def merge(sketches: Sequence[Sketch]) -> Sketch:
+    """Add sketches exactly; of none, an empty sketch.
+
+    Args:
+        sketches: of disjoint values, in any order.
+    """
+    dense = np.zeros(BUCKETS, dtype=np.int64)
+    for sketch in sketches:
+        dense[sketch.buckets] += sketch.counts
+    occupied = np.flatnonzero(dense)
+    return Sketch(
+        buckets=occupied,
+        counts=dense[occupied],
+        zeros=sum(sketch.zeros for sketch in sketches),
+        nonfinite=sum(sketch.nonfinite for sketch in sketches),
+    )
+
+
+def leave_one_out(sketches: Sequence[Sketch]) -> list[Sketch]:
+    """Merge all sketches but one, for each in turn: what a jackknife needs.
+
+    Args:
+        sketches: one a block of draws.
+    """
+    return [merge([*sketches[:left], *sketches[left + 1 :]]) for left in range(len(sketches))]
+
+
+def total(sketch: Sketch) -> int:
+    """Count the finite, non-zero values."""
+    return int(sketch.counts.sum(dtype=np.int64))
+
+
+def bucket_edges(
+    buckets: Int[np.ndarray, " buckets"],
+) -> tuple[Float[np.ndarray, " buckets"], Float[np.ndarray, " buckets"]]:
+    """Decode the lower and upper end of each bucket, lower < upper, with their sign.
+
+    The outermost buckets end at ±2¹²⁸, just past the largest float32.
+
+    Args:
+        buckets: numbers in [0, 2¹⁷) of finite buckets.
+    """
+    magnitude = _magnitude(buckets)
+    inner, outer = _decode(magnitude), _decode(magnitude + 1)
+    negative = buckets >= _MAGNITUDES
+    return np.where(negative, -outer, inner), np.where(negative, -inner, outer)
+
+
+def bucket_values(buckets: Int[np.ndarray, " buckets"]) -> Float[np.ndarray, " buckets"]:
+    """Represent each bucket by its middle, within 2⁻⁹ of every normal value in it.
+
+    Args:
+        buckets: numbers in [0, 2¹⁷) of finite buckets.
+    """
+    lower, upper = bucket_edges(buckets)
+    return 0.5 * (lower + upper)
+
+
+def quantiles(sketch: Sketch, q: Float[np.ndarray, " levels"]) -> Float[np.ndarray, " levels"]:
+    """Take quantiles of the non-zero values, within 0.4% of what the values themselves would give.
+
+    Values are taken to lie evenly inside their bucket; between neighbouring values the quantile is
+    linear, as in ``numpy.quantile``.
+
+    Args:
+        sketch: with at least one finite, non-zero value.
+        q: levels in [0, 1].
+    """
+    lower, upper = bucket_edges(sketch.buckets)
+    order = np.argsort(lower)
+    return _quantiles(lower[order], upper[order], sketch.counts[order], q)
+
+
+def abs_quantiles(sketch: Sketch, q: Float[np.ndarray, " levels"]) -> Float[np.ndarray, " levels"]:
+    """Take quantiles of the absolute non-zero values.
+
+    Args:
+        sketch: with at least one finite, non-zero value.
+        q: levels in [0, 1].
+    """
+    magnitude, counts = _folded(sketch)
+    return _quantiles(_decode(magnitude), _decode(magnitude + 1), counts, q)
+
+
+def characteristic_function(
+    sketch: Sketch, t: Float[np.ndarray, " frequencies"]
+) -> Complex[np.ndarray, " frequencies"]:
+    r"""Compute the empirical characteristic function of the non-zero values.
+
+    $$\hat\varphi(t) = \frac1n \sum_k c_k\, e^{i t x_k} \frac{\sin(t w_k / 2)}{t w_k / 2}$$
+
+    over buckets with middle $x_k$, width $w_k$ and count $c_k$. The last factor spreads each bucket's
+    values over its width, so that buckets wider than a period fade out instead of aliasing.
+
+    Args:
+        sketch: with at least one finite, non-zero value.
+        t: frequencies, in units of one over the values.
+    """
+    lower, upper = bucket_edges(sketch.buckets)
+    phase = np.outer(t, 0.5 * (lower + upper))
+    share = sketch.counts / total(sketch)
+    return (np.exp(1j * phase) * _fading(t, upper - lower)) @ share
+
+
+def symmetric_characteristic_function(
+    sketch: Sketch, t: Float[np.ndarray, " frequencies"]
+) -> Float[np.ndarray, " frequencies"]:
+    """Compute the real part of :func:`characteristic_function`: all of it where the law is symmetric.
+
+    Args:
+        sketch: with at least one finite, non-zero value.
+        t: frequencies, in units of one over the values.
+    """
+    magnitude, counts = _folded(sketch)
+    lower, upper = _decode(magnitude), _decode(magnitude + 1)
+    phase = np.outer(t, 0.5 * (lower + upper))
+    return (np.cos(phase) * _fading(t, upper - lower)) @ (counts / total(sketch))
+
+
+def _magnitude(buckets: Int[np.ndarray, " buckets"]) -> Int[np.ndarray, " buckets"]:
+    return buckets & (_MAGNITUDES - 1)
+
+
+def _decode(magnitude: Int[np.ndarray, " buckets"]) -> Float[np.ndarray, " buckets"]:
+    """Decode exponent and leading mantissa bits to float64, which holds 2¹²⁸ where float32 would not."""
+    exponent, fraction = magnitude >> 8, (magnitude & 255) / 256.0
+    normal = exponent > 0
+    return np.ldexp(np.where(normal, 1.0 + fraction, fraction), np.where(normal, exponent, 1) - 127)
+
+
+def _folded(sketch: Sketch) -> tuple[Int[np.ndarray, " magnitudes"], Int[np.ndarray, " magnitudes"]]:
+    """Add up both signs: occupied magnitudes, ascending, and their counts."""
+    magnitude, place = np.unique(_magnitude(sketch.buckets), return_inverse=True)
+    counts = np.zeros(magnitude.size, dtype=np.int64)
+    np.add.at(counts, place, sketch.counts)
+    return magnitude, counts
+
+
+def _quantiles(
+    lower: Float[np.ndarray, " buckets"],
+    upper: Float[np.ndarray, " buckets"],
+    counts: Int[np.ndarray, " buckets"],
+    q: Float[np.ndarray, " levels"],
+) -> Float[np.ndarray, " levels"]:
+    """Interpolate between the order statistics of buckets in ascending order."""
+    cumulative = np.cumsum(counts)
+
+    def ordered(rank: Int[np.ndarray, " levels"]) -> Float[np.ndarray, " levels"]:
+        bucket = np.searchsorted(cumulative, rank, side="right")
+        inside = (rank - (cumulative[bucket] - counts[bucket]) + 0.5) / counts[bucket]
+        return lower[bucket] + (upper[bucket] - lower[bucket]) * inside
+
+    position = q * (cumulative[-1] - 1)
+    below = np.floor(position).astype(np.int64)
+    above = np.minimum(below + 1, cumulative[-1] - 1)
+    weight = position - below
+    return (1.0 - weight) * ordered(below) + weight * ordered(above)
+
+
+def _fading(
+    t: Float[np.ndarray, " frequencies"], width: Float[np.ndarray, " buckets"]
+) -> Float[np.ndarray, "frequencies buckets"]:
+    return np.sinc(np.outer(t, width) / (2.0 * np.pi))

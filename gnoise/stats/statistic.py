@@ -1,0 +1,59 @@
+"""What a statistic is: one documented sample in, estimates out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from gnoise.records import (
+    CoordinateSample,
+    DrawSample,
+    Estimate,
+    JsonValue,
+    Layer,
+    MatrixSample,
+    NormSample,
+    SketchSample,
+)
+
+SampleT = TypeVar("SampleT", NormSample, SketchSample, CoordinateSample, MatrixSample)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a sample is of, with the names people know its parts by.
+
+    Attributes:
+        layer: the layer; ``None`` for the whole model.
+        row_labels: the token behind each row of an embedding or head; empty elsewhere.
+        draws: which examples were drawn.
+        optimizer: the checkpoint's own hyper-parameters, e.g. ``clip_global_norm``.
+    """
+
+    layer: Layer | None
+    row_labels: tuple[str, ...] = ()
+    draws: DrawSample | None = None
+    optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str | None:
+        """Layer name, ``None`` for the model: what goes into :attr:`Estimate.layer`."""
+        return None if self.layer is None else self.layer.name
+
+
+@dataclass(frozen=True)
+class Statistic(Generic[SampleT]):
+    """A pure function of one sample, and what it reports.
+
+    Attributes:
+        name: for tables of contents.
+        needs: the sample's type.
+        quantities: names from :mod:`gnoise.quantities`, each reported exactly once per subject.
+        estimate: the function; never raises on bad data, says so in a status.
+        whole_model: also run on the sum over layers (only :class:`NormSample` has one).
+    """
+
+    name: str
+    needs: type[SampleT]
+    quantities: tuple[str, ...]
+    estimate: Callable[[Subject, SampleT], list[Estimate]]
+    whole_model: bool = False

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from tests.collect.workloads import Planted, TiedModel, cross_entropy, tied_workload, token_batches
+
+from gnoise.collect import Workload, trainable_parameters
+from gnoise.collect.draws import DrawEngine, prepare
+from gnoise.collect.workload import Batch, example_of, examples_in, move
+from gnoise.errors import UserError
+
+
+def test_norms_are_those_of_one_backward_pass_per_example() -> None:
+    workload = tied_workload()
+    parameters = trainable_parameters(workload.module)
+    engine = DrawEngine(workload, parameters)
+    batch, _ = next(workload.batches(4, 1))
+    with engine.attached():
+        draw = engine.draw(batch)
+    for example in range(4):
+        loss = workload.loss(workload.module, example_of(batch, example))
+        grads = torch.autograd.grad(loss, [p.tensor for p in parameters])
+        expected = [float(g.double().square().sum()) for g in grads]
+        np.testing.assert_allclose(draw.example_sq_norms[:, example], expected, rtol=1e-5)
+        assert draw.losses[example] == pytest.approx(loss.item(), rel=1e-6)
+
+
+def test_a_draw_leaves_the_batch_gradient_and_detaching_leaves_nothing() -> None:
+    workload = tied_workload()
+    parameters = trainable_parameters(workload.module)
+    engine = DrawEngine(workload, parameters)
+    batch, _ = next(workload.batches(4, 1))
+    expected = torch.autograd.grad(workload.loss(workload.module, batch), [p.tensor for p in parameters])
+    with engine.attached():
+        engine.draw(batch)
+        for parameter, grad in zip(parameters, expected, strict=True):
+            torch.testing.assert_close(parameter.tensor.grad, grad, rtol=1e-4, atol=1e-6)
+    assert all(p.grad is None and not p._backward_hooks for p in workload.module.parameters())
+
+
+def test_tied_tensors_stand_once_and_frozen_ones_not_at_all() -> None:
+    layers = {p.layer.name: p.layer for p in trainable_parameters(TiedModel())}
+    assert layers["wte.weight"].owners == ("wte.weight", "lm_head.weight")
+    assert "lm_head.weight" not in layers
+    assert "frozen" not in layers
+    assert {name: str(x.kind) for name, x in layers.items()} == {
+        "position": "other",
+        "wte.weight": "embedding",
+        "h.0.weight": "other",
+        "h.0.bias": "bias",
+        "ln.weight": "norm",
+        "ln.bias": "norm",
+    }
+    assert layers["h.0.weight"].depth == 0
+    assert layers["wte.weight"].depth is None
+
+
+def test_include_and_exclude() -> None:
+    model = TiedModel()
+    assert [p.layer.name for p in trainable_parameters(model, include="head")] == ["wte.weight"]
+    assert all("ln" not in p.layer.name for p in trainable_parameters(model, exclude=r"^ln\."))
+    with pytest.raises(UserError, match="--include"):
+        trainable_parameters(model, include="nothing")
+    with pytest.raises(UserError, match="regular expression"):
+        trainable_parameters(model, include="(")
+
+
+def check(module: nn.Module, loss) -> None:
+    workload = Workload(module, loss, token_batches())
+    engine = DrawEngine(workload, trainable_parameters(module))
+    with engine.attached():
+        engine.check(next(workload.batches(4, 0))[0])
+
+
+def test_the_self_check_passes_a_mean_also_with_dropout() -> None:
+    check(TiedModel(), cross_entropy)
+    check(nn.Sequential(TiedModel(), nn.Dropout(0.5)).train(), cross_entropy)
+
+
+def test_the_self_check_names_a_sum() -> None:
+    def summed(module: nn.Module, batch: Batch) -> Tensor:
+        assert isinstance(batch, tuple)
+        return nn.functional.cross_entropy(module(batch[0]).flatten(0, 1), batch[1].flatten(), reduction="sum") / 5
+
+    with pytest.raises(UserError, match="sum over 4 examples") as caught:
+        check(TiedModel(), summed)
+    assert caught.value.exit_code == 3
+
+
+def test_the_self_check_catches_layers_that_mix_examples() -> None:
+    class Mixing(TiedModel):
+        def forward(self, tokens_BT: Tensor) -> Tensor:
+            logits = super().forward(tokens_BT)
+            return logits - logits.mean(0)
+
+    with pytest.raises(UserError, match="mix examples"):
+        check(Mixing(), cross_entropy)
+
+
+def test_a_loss_that_is_no_scalar_is_named() -> None:
+    with pytest.raises(UserError, match=r"scalar .* shape \(1, 5, 11\)"):
+        check(TiedModel(), lambda module, batch: module(batch[0]))
+
+
+def test_batch_normalisation_keeps_its_stored_statistics() -> None:
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.1))
+    assert prepare(module, train=True) == ["1"]
+    assert [child.training for child in module] == [True, False, True]
+
+
+def test_an_unused_parameter_has_a_zero_gradient() -> None:
+    module = Planted((2,), (3,))
+    workload = Workload(module, lambda m, b: (m.weights[0] * b).sum(1).mean(), token_batches())
+    engine = DrawEngine(workload, trainable_parameters(module))
+    with engine.attached():
+        draw = engine.draw(torch.ones(3, 2))
+        assert torch.equal(module.weights[1].grad, torch.zeros(3))
+    np.testing.assert_allclose(draw.example_sq_norms, [[2.0] * 3, [0.0] * 3])
+
+
+def test_batches_of_every_form() -> None:
+    one, two = torch.arange(6).reshape(3, 2), torch.arange(3)
+    assert examples_in(one) == examples_in((one, two)) == examples_in({"a": one, "b": two}) == 3
+    assert torch.equal(example_of(one, 1), one[1:2])
+    picked = example_of({"a": one, "b": two}, 2)
+    assert isinstance(picked, dict)
+    assert torch.equal(picked["b"], two[2:])
+    assert isinstance(move((one, two), torch.device("cpu")), tuple)
+    for bad in ((one, two[:2]), torch.tensor(1.0), ()):
+        with pytest.raises(UserError, match="dimension 0"):
+            examples_in(bad)

@@ -1,0 +1,117 @@
+"""Sketches, scales and matrices: the torch side against NumPy done the long way."""
+
+import numpy as np
+import pytest
+import torch
+
+from gnoise.collect.matrices import EXACT_SIDE, matrix_numbers, matrix_sample
+from gnoise.collect.scale import MAX_COORDINATES, CoordinateScale
+from gnoise.collect.sketching import SketchCounter, median_magnitude
+
+
+def test_a_sketch_counts_every_value_once() -> None:
+    rng = np.random.default_rng(0)
+    values = (rng.standard_cauchy(5000) * 1e-3).astype(np.float32)
+    values[:7] = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e-42, -1e-42]
+    counter = SketchCounter()
+    counter.add(torch.from_numpy(values).reshape(50, 100))
+    sketch = counter.take()
+    finite = values[np.isfinite(values) & (values != 0)]
+    buckets, counts = np.unique(finite.view(np.uint32) >> 15, return_counts=True)
+    np.testing.assert_array_equal(sketch.buckets, buckets)
+    np.testing.assert_array_equal(sketch.counts, counts)
+    assert (sketch.zeros, sketch.nonfinite) == (2, 3)
+    assert counter.take().counts.sum() == 0
+
+
+def test_sketches_add_exactly() -> None:
+    values = torch.randn(4000)
+    whole, parts = SketchCounter(), SketchCounter()
+    whole.add(values)
+    parts.add(values[:1234])
+    parts.add(values[1234:])
+    a, b = whole.take(), parts.take()
+    np.testing.assert_array_equal(a.counts, b.counts)
+    np.testing.assert_array_equal(a.buckets, b.buckets)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e30])
+def test_the_median_magnitude_is_read_off_the_counts(scale: float) -> None:
+    values = scale * torch.randn(20_001)
+    values[:5000] = 0
+    counts = SketchCounter().add(values)
+    expected = float(values[5000:].abs().median())
+    assert median_magnitude(counts, 5000) == pytest.approx(expected, rel=5e-3)
+    assert median_magnitude(SketchCounter().add(torch.zeros(9)), 9) == 0.0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (127, 64), (40, 200)])
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e12])
+def test_matrix_numbers_equal_a_full_svd(shape: tuple[int, int], scale: float) -> None:
+    rng = np.random.default_rng(1)
+    exact = rng.standard_normal(shape)
+    exact[0, 0] += 3.0
+    noise = torch.tensor(exact * scale, dtype=torch.float32)
+    numbers = matrix_numbers(noise, median_magnitude=scale, generator=torch.Generator())
+    left, sigmas, right = np.linalg.svd(exact)
+    assert numbers.spectral / scale == pytest.approx(sigmas[0], rel=1e-5)
+    assert numbers.nuclear is not None
+    assert numbers.nuclear / scale == pytest.approx(sigmas.sum(), rel=1e-4)
+    assert numbers.ipr_left == pytest.approx((left[:, 0] ** 4).sum(), rel=1e-3)
+    assert numbers.ipr_right == pytest.approx((right[0] ** 4).sum(), rel=1e-3)
+    assert numbers.max_entry / scale == pytest.approx(np.abs(exact).max(), rel=1e-6)
+    assert numbers.l1 / scale == pytest.approx(np.abs(exact).sum(), rel=1e-5)
+
+
+def test_matrix_energies_are_winsorised() -> None:
+    noise = torch.ones(4, 5)
+    noise[2, 3] = 1e6
+    numbers = matrix_numbers(noise, median_magnitude=1.0, generator=torch.Generator())
+    np.testing.assert_allclose(numbers.row_energy, [5, 5, 13, 5])
+    np.testing.assert_allclose(numbers.column_energy, [4, 4, 4, 12, 4])
+    assert numbers.winsorised_fourth == pytest.approx(19 + 81)
+    sample = matrix_sample(4, 5, [numbers, numbers])
+    assert sample.row_energy.shape == (2, 4)
+    assert sample.spectral.shape == (2,)
+
+
+def test_power_iteration_finds_the_top_of_a_large_matrix() -> None:
+    generator = torch.Generator().manual_seed(0)
+    side = EXACT_SIDE + 1
+    noise = torch.randn(side, side, generator=generator)
+    noise[5] *= 4
+    numbers = matrix_numbers(noise, median_magnitude=1.0, generator=generator)
+    assert numbers.nuclear is None
+    assert numbers.spectral == pytest.approx(float(torch.linalg.matrix_norm(noise, 2)), rel=1e-3)
+    assert numbers.ipr_left > 0.5
+
+
+def test_a_zero_matrix_has_zeros_not_nan() -> None:
+    numbers = matrix_numbers(torch.zeros(3, 4), median_magnitude=0.0, generator=torch.Generator())
+    assert (numbers.spectral, numbers.nuclear, numbers.ipr_left) == (0.0, 0.0, 0.0)
+
+
+def test_each_coordinate_is_divided_by_its_own_geometric_mean() -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = torch.logspace(-6, 6, 101)
+    scale = CoordinateScale(101)
+    pairs = [true * torch.randn(101, generator=generator) for _ in range(200)]
+    for noise in pairs[:100]:
+        scale.learn(noise)
+    expected = torch.stack(pairs[:100]).abs().log().mean(0).exp()
+    torch.testing.assert_close(scale.standardise(pairs[150]), pairs[150] / expected, rtol=1e-3, atol=0)
+
+
+def test_rarely_visited_coordinates_are_left_out() -> None:
+    scale = CoordinateScale(3)
+    for step in range(10):
+        scale.learn(torch.tensor([1.0, 1.0 if step < 5 else 0.0, 0.0]))
+    assert scale.standardise(torch.tensor([2.0, 2.0, 2.0])).tolist() == [2.0]
+
+
+def test_huge_tensors_are_strided() -> None:
+    numel = 3 * MAX_COORDINATES + 1
+    scale = CoordinateScale(numel)
+    noise = torch.ones(numel)
+    scale.learn(noise)
+    assert scale.standardise(noise).numel() == -(-numel // 4)

@@ -1,0 +1,128 @@
+"""Small samples made by hand from per-example gradients: the obvious version of what collect does."""
+
+import numpy as np
+
+from gnoise.records import (
+    CoordinateSample,
+    DrawSample,
+    Kind,
+    Layer,
+    LayerSamples,
+    MatrixSample,
+    NormSample,
+    Sketch,
+    SketchSample,
+)
+from gnoise.stats.sketch import sketch_from_values
+
+BLOCKS = 8
+ROWS, COLUMNS = 6, 10
+LAYER = Layer("blocks.0.mlp.weight", Kind.MLP, (ROWS, COLUMNS), depth=0, owners=("blocks.0.mlp.weight",))
+
+
+def gaussian(draws: int = 64, examples: int = 4, *, seed: int = 0) -> np.ndarray:
+    """Per-example gradients (draws, examples, rows, columns): a mean of 0.5 and standard normal noise."""
+    rng = np.random.default_rng(seed)
+    return 0.5 + rng.standard_normal((draws, examples, ROWS, COLUMNS))
+
+
+def layer_samples(gradients: np.ndarray, *, blocks: int = BLOCKS) -> LayerSamples:
+    """Reduce per-example gradients to every sample of one layer.
+
+    Args:
+        gradients: (draws, examples, rows, columns); draws an even multiple of ``blocks``.
+        blocks: complete blocks collected, 1 to 8; fewer than 8 for a run that was cut off.
+    """
+    with np.errstate(all="ignore"):
+        means = gradients.mean(1)
+        noise = (means[0::2] - means[1::2]) * np.sqrt(0.5)
+        sq_norms = np.square(means).sum((1, 2))
+        return LayerSamples(
+            norms=norm_sample(gradients, blocks=blocks),
+            sketch=sketch_sample(noise, blocks=blocks),
+            coordinates=CoordinateSample(
+                index=np.arange(means[0].size),
+                values=means.reshape(len(means), -1).astype(np.float32),
+                draw_sq_norms=sq_norms,
+                model_sq_norms=4.0 * sq_norms,
+            ),
+            matrix=matrix_sample(noise),
+        )
+
+
+def no_samples() -> LayerSamples:
+    """Make what a run holds that was cut off before its first block."""
+    none, table = np.empty(0), np.empty((0, 0))
+    return LayerSamples(
+        norms=NormSample(table, none, none, table),
+        sketch=SketchSample((), (), scale_pairs=0),
+        coordinates=CoordinateSample(np.empty(0, np.int64), table, none, none),
+        matrix=None,
+    )
+
+
+def norm_sample(gradients: np.ndarray, *, blocks: int = BLOCKS) -> NormSample:
+    """Square and sum at the sizes of one example, one draw and one block."""
+    draws, examples = gradients.shape[:2]
+    means = gradients.mean(1)
+    per_block = np.array([part.mean(0) for part in np.split(means, blocks)])
+    return NormSample(
+        example_sq_norms=np.square(gradients).sum((2, 3)),
+        draw_sq_norms=np.square(means).sum((1, 2)),
+        block_sq_norms=np.square(per_block).sum((1, 2)),
+        example_weights=np.full((draws, examples), 1.0 / examples),
+    )
+
+
+def sketch_sample(noise: np.ndarray, *, blocks: int = BLOCKS) -> SketchSample:
+    """Count noise entries block by block, raw, and from the fifth block on by each entry's own scale."""
+    parts = np.split(noise, blocks)
+    learnt = noise[: sum(len(part) for part in parts[: BLOCKS // 2])]
+    visited = (learnt != 0.0).mean(0) > 0.5
+    scale = np.exp(np.log(np.abs(learnt), where=learnt != 0.0, out=np.zeros_like(learnt)).mean(0))
+    return SketchSample(
+        entries=tuple(_sketch(part) for part in parts),
+        draws=tuple(_sketch((part / scale)[:, visited]) for part in parts[BLOCKS // 2 :]),
+        scale_pairs=len(learnt) if blocks > BLOCKS // 2 else 0,
+    )
+
+
+def matrix_sample(noise: np.ndarray) -> MatrixSample:
+    """Take norms, top singular vectors and winsorised energies of every noise matrix."""
+    finite = np.where(np.isfinite(noise), noise, 0.0)
+    left, sigmas, right = np.linalg.svd(finite, full_matrices=False)
+    poison = np.where(np.isfinite(noise).all((1, 2)), 0.0, np.nan)
+    magnitude = np.abs(noise)
+    limit = 3.0 * np.array([np.median(x[x > 0]) if (x > 0).any() else 0.0 for x in magnitude]).reshape(
+        -1, 1, 1
+    )
+    winsorised = np.square(np.minimum(magnitude, limit))
+    alive = sigmas[:, 0] > 0
+    return MatrixSample(
+        rows=noise.shape[1],
+        columns=noise.shape[2],
+        spectral=sigmas[:, 0] + poison,
+        nuclear=sigmas.sum(1) + poison,
+        max_entry=magnitude.max((1, 2)),
+        frobenius_sq=np.square(noise).sum((1, 2)),
+        l1=magnitude.sum((1, 2)),
+        sum_fourth=np.power(noise, 4).sum((1, 2)),
+        ipr_left=np.where(alive, np.power(left[:, :, 0], 4).sum(1), 0.0) + poison,
+        ipr_right=np.where(alive, np.power(right[:, 0, :], 4).sum(1), 0.0) + poison,
+        row_energy=winsorised.sum(2),
+        column_energy=winsorised.sum(1),
+        winsorised_fourth=np.square(winsorised).sum((1, 2)),
+    )
+
+
+def draw_sample(draws: int, examples: int) -> DrawSample:
+    """Number the examples in the order they came."""
+    return DrawSample(
+        example_ids=np.arange(draws * examples).reshape(draws, examples),
+        example_losses=np.full((draws, examples), 3.0),
+        example_weights=np.full((draws, examples), 1.0 / examples),
+    )
+
+
+def _sketch(values: np.ndarray) -> Sketch:
+    return sketch_from_values(values.astype(np.float32))
