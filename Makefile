@@ -23,7 +23,7 @@ test: .venv/.installed-dev ## Lint, check types and imports, run the tests
 	$(BIN)/python -m pytest
 
 bench: .venv/.installed-dev ## Run every benchmark; tables here, JSON in benchmarks/results
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script"; done
 
 clean: ## Remove the environment, caches and runs
 	rm -rf .venv runs .hypothesis .pytest_cache .ruff_cache .import_linter_cache

@@ -128,12 +128,10 @@ def _draw(layers: Sequence[Layer], cells: Sequence[_Cell]) -> go.Figure:
         )
     headings = ["<br>".join(wrap(COLUMNS[name], 11)) for name in columns]
     names = [plain(shortened(layer.name, _NAME_LENGTH)) for layer in layers]
-    figure.update_xaxes(
-        side="top", tickangle=0, tickvals=list(columns.values()), ticktext=headings, **_BARE_AXIS
-    )
-    figure.update_xaxes(range=[-0.5, max(len(columns), 1) - 0.5])
-    figure.update_yaxes(tickvals=list(rows.values()), ticktext=names, **_BARE_AXIS)
-    figure.update_yaxes(range=[max(len(rows), 1) - 0.5, -0.5])
+    across = {"side": "top", "tickangle": 0, "range": [-0.5, max(len(columns), 1) - 0.5]}
+    down = {"range": [max(len(rows), 1) - 0.5, -0.5]}
+    figure.update_xaxes({"tickvals": list(columns.values()), "ticktext": headings} | across | _BARE_AXIS)
+    figure.update_yaxes({"tickvals": list(rows.values()), "ticktext": names} | down | _BARE_AXIS)
     return style(figure, _MARGINS + _ROW_HEIGHT * max(len(rows), 3))
 
 
@@ -157,20 +155,22 @@ def _finding(layers: Sequence[Layer], drawn: int, cells: Sequence[_Cell]) -> str
     unknown = sum(cell.estimate.value is None for cell in cells)
     parts = [_loud_part([cell for cell in cells if cell.is_loud], len(layers))]
     if drawn < len(layers):
-        parts.append(f"the {drawn} loudest of {len(layers)} layers are drawn")
+        parts.append(f"the {drawn} loudest are drawn")
     if unknown:
-        parts.append(f"{unknown} of {len(cells)} cells have no number, and say why when pointed at")
+        parts.append(f"{unknown} of {len(cells)} cells have no number: point at one for the reason")
     return "; ".join(parts) + "."
 
 
 def _loud_part(loud: Sequence[_Cell], layers: int) -> str:
     if not loud:
-        return f"No number of any of the {layers} layers is loud with its whole interval"
+        return f"None of {layers} layers has a number that is loud with its whole interval"
     worst = max(loud, key=lambda cell: cell.concern or 0.0)
     loud_layers = len({cell.layer.name for cell in loud})
+    words = QUANTITIES[worst.estimate.quantity].words
+    verb = "has" if loud_layers == 1 else "have"
     return (
-        f"{loud_layers} of {layers} layers have a number that is loud with its whole interval; the loudest is "
-        f"the {QUANTITIES[worst.estimate.quantity].words} of {worst.layer.name}, {short(worst.estimate)}"
+        f"{loud_layers} of {layers} layers {verb} a number that is loud with its whole interval, most of all "
+        f"the {words} of {worst.layer.name}, {short(worst.estimate)}"
     )
 
 
@@ -185,4 +185,4 @@ def _table(cells: Sequence[_Cell]) -> pd.DataFrame:
             "status": [str(cell.estimate.status) for cell in cells],
             "concern": [cell.concern for cell in cells],
         }
-    ).astype({name: "float64" for name in ("value", "low", "high", "concern")})
+    ).astype(dict.fromkeys(("value", "low", "high", "concern"), "float64"))

@@ -7,7 +7,7 @@ from scipy.special import erfc, erfcinv
 from gnoise.stats.stable import log_abs_cumulants
 
 _GAUSSIAN_MEDIAN = float(erfcinv(0.5))
-_ANGLES = np.geomspace(1e-9, np.pi / 2.0, 1500)
+_HALF = np.geomspace(1e-9, np.pi / 4.0, 1000)
 _CLOSE_TO_CAUCHY = 1e-3
 _SEARCH = np.geomspace(0.05, 50.0, 400)
 
@@ -62,8 +62,8 @@ def stable_survival(x: Float[np.ndarray, " points"], alpha: float) -> Float[np.n
       d\theta, \quad V = \left(\frac{\cos\theta}{\sin\alpha\theta}\right)^{\frac{\alpha}{\alpha-1}}
       \frac{\cos((\alpha-1)\theta)}{\cos\theta}$$
 
-    for $\alpha > 1$, and 1 minus it for $\alpha < 1$; by the trapezoid rule on angles that crowd towards
-    the end where the integrand changes. Within 1e-3 of $\alpha = 1$ it is the Cauchy law.
+    for $\alpha > 1$, and 1 minus it for $\alpha < 1$; by the trapezoid rule on angles that crowd
+    towards both ends, where the integrand changes. Within 1e-3 of $\alpha = 1$ it is the Cauchy law.
 
     Args:
         x: not negative.
@@ -79,19 +79,14 @@ def stable_survival(x: Float[np.ndarray, " points"], alpha: float) -> Float[np.n
 
 def _stable(x: Float[np.ndarray, " points"], alpha: float) -> Float[np.ndarray, " points"]:
     power = alpha / (alpha - 1.0)
-    # The integrand changes near π/2 (cos θ → 0) for α > 1, and near 0 for α < 1.
-    small, cosine = _ANGLES, np.sin(_ANGLES)
-    theta = np.pi / 2.0 - small if alpha > 1.0 else small
-    cosine = cosine if alpha > 1.0 else np.cos(theta)
-    ratio = cosine / np.maximum(np.sin(alpha * theta), 1e-300)
-    log_v = (
-        power * np.log(np.maximum(ratio, 1e-300))
-        + np.log(np.cos((alpha - 1.0) * theta))
-        - np.log(np.maximum(cosine, 1e-300))
-    )
+    theta = np.concatenate([_HALF, np.pi / 2.0 - _HALF[::-1]])
+    # cos(pi/2 - h) as sin h keeps all digits where the far tail is decided.
+    cosine = np.concatenate([np.cos(_HALF), np.sin(_HALF[::-1])])
+    sine = np.maximum(np.sin(alpha * theta), 1e-300)
+    log_v = power * np.log(cosine / sine) + np.log(np.cos((alpha - 1.0) * theta) / cosine)
     exponent = power * np.log(np.maximum(x, 1e-300))[:, None] + log_v
     values = np.exp(-np.exp(np.minimum(exponent, 700.0)))
-    share = 2.0 / np.pi * np.trapezoid(values * small, np.log(small), axis=1)
+    share = 2.0 / np.pi * np.trapezoid(values, theta, axis=1)
     return np.clip(share if alpha > 1.0 else 1.0 - share, 0.0, 1.0)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gnoise.charts.phrases import interval, number, short
+from gnoise.charts.phrases import number, short
 from gnoise.quantities import QUANTITIES
 from gnoise.records import Estimate, Layer, Recommendation, Status
 
@@ -34,7 +34,7 @@ def layer_table(
     """
     found = {(estimate.layer, estimate.quantity): estimate for estimate in estimates}
     remedies = {each.layer: str(each.remedy) for each in recommendations if each.layer is not None}
-    rows: dict[str, list[object]] = {"layer": [layer.name for layer in layers]}
+    rows: dict[str, Sequence[object]] = {"layer": [layer.name for layer in layers]}
     rows["kind"] = [str(layer.kind) for layer in layers]
     rows["shape"] = [" × ".join(str(side) for side in layer.shape) or "scalar" for layer in layers]
     for quantity in LAYER_QUANTITIES:
@@ -51,7 +51,7 @@ def layer_table(
 
 
 def estimate_table(estimates: Sequence[Estimate]) -> pd.DataFrame:
-    """Make one row an estimate, all in words: quantity, value, interval, unit, n, advice, note.
+    """Make one row an estimate, all in words; advice and note are its remarks.
 
     Args:
         estimates: in the order to show them.
@@ -61,14 +61,13 @@ def estimate_table(estimates: Sequence[Estimate]) -> pd.DataFrame:
             title(each.quantity),
             "–" if each.value is None else number(each.value),
             interval_or_reason(each),
-            QUANTITIES[each.quantity].unit if each.quantity in QUANTITIES else "",
+            "; ".join(filter(None, (advice(each), each.note))),
             each.n,
-            advice(each),
-            each.note,
+            QUANTITIES[each.quantity].unit if each.quantity in QUANTITIES else "",
         )
         for each in estimates
     ]
-    return pd.DataFrame(rows, columns=["quantity", "value", "interval", "unit", "n", "advice", "note"])
+    return pd.DataFrame(rows, columns=["quantity", "value", "95% interval", "remarks", "n", "unit"])
 
 
 def evidence(recommendation: Recommendation) -> str:
@@ -81,14 +80,19 @@ def evidence(recommendation: Recommendation) -> str:
 
 
 def interval_or_reason(estimate: Estimate) -> str:
-    """Write the interval, or the status word where there is none.
+    """Write the ends of the interval, or the status word where there are none.
 
     Args:
         estimate: any.
     """
-    if estimate.low is None and estimate.high is None and estimate.value is None:
-        return str(estimate.status).replace("_", " ")
-    return interval(estimate)
+    low, high = estimate.low, estimate.high
+    if low is not None and high is not None:
+        return f"{number(low)} to {number(high)}"
+    if low is not None:
+        return f"≥ {number(low)}"
+    if high is not None:
+        return f"≤ {number(high)}"
+    return "none" if estimate.value is not None else str(estimate.status).replace("_", " ")
 
 
 def advice(estimate: Estimate) -> str:

@@ -128,22 +128,19 @@ def _draw(views: Sequence[_View], alpha: float | None, scale_pairs: int) -> go.F
             )
         )
     smallest = min(1.0 / view.values for view in views)
-    grid = {"gridcolor": "rgba(127, 127, 127, 0.2)", "zeroline": False}
-    figure.update_xaxes(
-        type="log",
-        range=np.log10([_NEAREST * 2, far]).tolist(),
-        title="|noise|, in medians of |noise|",
-        **grid,
-    )
-    figure.update_yaxes(
-        type="log",
-        range=[float(np.log10(smallest)) - 0.1, 0.15],
-        dtick=1,
-        exponentformat="power",
-        title="share beyond",
-        **grid,
-    )
-    legend = {"x": 0.01, "y": 0.02, "xanchor": "left", "yanchor": "bottom", "bgcolor": "rgba(0, 0, 0, 0)"}
+    grid = {"type": "log", "gridcolor": "rgba(127, 127, 127, 0.2)", "zeroline": False}
+    across = {"range": np.log10([2.0 * _NEAREST, far]).tolist(), "title": "|noise|, in medians of |noise|"}
+    down = {"range": [float(np.log10(smallest)) - 0.1, 0.15], "title": "share beyond", "dtick": 1}
+    figure.update_xaxes(grid | across)
+    figure.update_yaxes(grid | down | {"exponentformat": "power"})
+    legend = {
+        "traceorder": "reversed",
+        "x": 0.01,
+        "y": 0.02,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "bgcolor": "rgba(0, 0, 0, 0)",
+    }
     figure.update_layout(legend=legend)
     return style(figure, 360)
 

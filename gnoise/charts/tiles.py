@@ -45,7 +45,7 @@ def _noise_scale(info: RunInfo, estimate: Estimate | None) -> Tile:
         return _not_analyzed(label)
     batch = batch_in_use(info)
     unit = plural(info.example)
-    beside = "no batch size in the checkpoint" if batch is None else f"your batch: {number(batch)} {unit}"
+    beside = "no batch size in the checkpoint" if batch is None else f"your batch: {batch:,} {unit}"
     if estimate.value is None:
         bound = "" if estimate.low is None else f"{interval(estimate)} · "
         return Tile(label, "–", f"{bound}{advice(estimate)} · {beside}")

@@ -74,15 +74,20 @@ def _advice(ref: str, path: Path | None, folder: Path | None) -> str:
     if path is None and ":" in ref:
         stem, _, name = ref.partition(":")
         return f"--data {Path(stem).stem or 'module'}:{name or 'function'}"
-    parent = path if path is not None and path.is_dir() else (path or Path(ref)).parent
-    places = [place for place in (parent, folder) if place is not None and place.is_dir()]
-    files = [str(entry) for place in places for entry in sorted(place.iterdir()) if _readable(entry)]
-    close = difflib.get_close_matches(ref, files, n=1, cutoff=0.0)
-    return f"--data {close[0]}" if close else "--data train.bin"
+    if path is not None and path.is_dir():
+        likely = _readable(path)
+    else:
+        beside = _readable((path or Path(ref)).parent)
+        close = difflib.get_close_matches(Path(ref).name, beside, n=1)
+        likely = {close[0]: beside[close[0]]} if close else _readable(folder)
+    return f"--data {next(iter(likely.values()), 'train.bin')}"
 
 
-def _readable(entry: Path) -> bool:
-    return any(candidate.accepts(str(entry)) for candidate in (tokens, text))
+def _readable(folder: Path | None) -> dict[str, Path]:
+    if folder is None or not folder.is_dir():
+        return {}
+    entries = sorted(folder.iterdir())
+    return {entry.name: entry for entry in entries if any(one.accepts(str(entry)) for one in (tokens, text))}
 
 
 __all__ = ["LOADERS", "Batch", "DataLoader", "Draw", "Drawn", "LoadedData", "Wanted", "load_data"]

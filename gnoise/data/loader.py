@@ -1,7 +1,7 @@
 """The caller's own loader: ``module:function`` whose batches are cut to size."""
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from torch import Tensor
@@ -50,7 +50,7 @@ class _Supply:
     def __init__(self, reference: str, wanted: Wanted) -> None:
         self.reference = reference
         self.function = load_reference(reference, folder=wanted.folder, option="--data")
-        self.options = _options(reference, inspect.signature(self.function))
+        self.options = _options(reference, self.function)
 
     def draw(self, batch_size: int, seed: int) -> Iterator[Drawn]:
         """Cut and join what the function yields into batches of one size."""
@@ -122,7 +122,13 @@ class _Supply:
         return join(parts)
 
 
-def _options(reference: str, signature: inspect.Signature) -> tuple[str, ...]:
+def _options(reference: str, function: Callable[..., object]) -> tuple[str, ...]:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"expected {reference} to be a Python function, got {error}; try wrapping it in one"
+        ) from error
     kinds = {parameter.name: parameter.kind for parameter in signature.parameters.values()}
     if inspect.Parameter.VAR_KEYWORD in kinds.values():
         return _OPTIONS

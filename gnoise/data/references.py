@@ -13,7 +13,7 @@ from types import ModuleType
 
 from gnoise.errors import UserError
 
-_REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
+_REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?<!\.py):([A-Za-z_]\w*)")
 
 
 def is_reference(text: str) -> bool:

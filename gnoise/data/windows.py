@@ -32,14 +32,13 @@ def token_data(
     block_size = wanted.block_size
     if block_size is None:
         raise UserError(
-            f"expected a block size for the tokens of {source}, got none from the model; try --block-size 256"
+            f"expected a model with a block size to cut the tokens of {source}, got none from this one; "
+            "try --data module:function that yields (inputs, targets)"
         )
-    if block_size < 1:
-        raise UserError(f"expected a block size of at least 1, got {block_size}; try --block-size 256")
     if len(tokens) < block_size + 1:
         raise unreadable(
             f"expected at least {block_size + 1:,} tokens (a window of {block_size:,} and its last target), "
-            f"got {len(tokens):,} in {source}; try more data, or --block-size {max(1, len(tokens) // 2)}"
+            f"got {len(tokens):,} in {source}; try more data"
         )
     if wanted.vocab_size is not None:
         check_vocabulary(tokens, vocab_size=wanted.vocab_size, source=source)

@@ -68,9 +68,9 @@ def _existing(source: str | Path) -> Path:
     path = Path(source).expanduser()
     if path.exists():
         return path
-    if isinstance(source, str) and is_reference(source):
+    if is_reference(str(source)):
         raise UserError(
-            f"expected a checkpoint as SOURCE, got the function {source}; try SOURCE --factory {source}",
+            f"expected a checkpoint, got the function {source}; try CHECKPOINT --factory {source}"
         )
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, beside, n=1)

@@ -4,24 +4,42 @@ Torch files are pickles, and a pickle is a program: they are read with ``weights
 What such a program would have called is listed from its opcodes, which does not run it either.
 """
 
+import contextlib
 import hashlib
+import io
 import pickle
 import pickletools
+import struct
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gnoise.errors import unreadable, unsafe
+from gnoise.errors import UserError, unreadable, unsafe
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt")
 SAFETENSORS_SUFFIX = ".safetensors"
 NAMED_GLOBALS = 5
+
+_DAMAGE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    AssertionError,
+    EOFError,
+    IndexError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -31,6 +49,8 @@ def is_safetensors(path: Path) -> bool:
 
 def is_torch(path: Path) -> bool:
     """Recognise a torch file: a zip archive or a pickle; by name where it is cut short."""
+    if is_safetensors(path):  # first: the length of its header can look like the start of a pickle
+        return False
     if path.suffix in TORCH_SUFFIXES:
         return True
     opening = _opening(path)
@@ -61,21 +81,17 @@ def read_torch(path: Path) -> object:
             "when loaded (nothing was run); try torch.save(model.state_dict(), …) where it was trained, "
             "or safetensors"
         ) from error
-    except (RuntimeError, EOFError, KeyError, IndexError, TypeError, ValueError, OSError) as error:
+    except Exception as error:  # a damaged pickle can fail in any way
         raise _broken(path, error) from error
 
 
 def unsafe_globals(path: Path) -> list[str]:
     """List the names a torch file would import beyond those torch allows, without loading it."""
     if zipfile.is_zipfile(path):
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
-    names: set[str] = set()
-    with path.open("rb") as file:
-        try:
-            while True:
-                names.update(_globals_of_pickle([*pickletools.genops(file)]))
-        except ValueError:  # the end of the file, or of its pickles: raw tensors follow
-            pass
+        with contextlib.suppress(*_DAMAGE):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
+    # Older files, newer opcodes, or damage: read as far as it goes.
+    names = {name for stream in _pickles(path) for name in _globals_of_pickles(stream)}
     return sorted(name for name in names if not name.startswith(("torch.", "collections.OrderedDict")))
 
 
@@ -126,20 +142,33 @@ def _opening(path: Path) -> bytes:
         return file.read(16)
 
 
-def _globals_of_pickle(operations: list[tuple[pickletools.OpcodeInfo, object, int | None]]) -> set[str]:
-    names: set[str] = set()
+def _pickles(path: Path) -> Iterator[BinaryIO]:
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            yield file
+        return
+    with contextlib.suppress(*_DAMAGE), zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith("data.pkl"):
+                yield io.BytesIO(archive.read(name))
+
+
+def _globals_of_pickles(file: BinaryIO) -> Iterator[str]:
     texts: list[str] = []
-    for opcode, argument, _ in operations:
-        if opcode.name == "GLOBAL":
-            names.add(str(argument).replace(" ", "."))
-        elif opcode.name == "STACK_GLOBAL":  # takes the last two texts: module and name
-            names.add(".".join(texts[-2:]))
-        elif isinstance(argument, str):
-            texts.append(argument)
-    return names
+    # The file ends, or its pickles do and raw tensors follow, whose bytes may pass for any opcode.
+    with contextlib.suppress(ValueError, MemoryError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        while True:
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "GLOBAL":
+                    yield str(argument).replace(" ", ".")
+                elif opcode.name == "STACK_GLOBAL":  # takes the last two texts: module and name
+                    yield ".".join(texts[-2:])
+                elif isinstance(argument, str):
+                    texts.append(argument)
 
 
-def _broken(path: Path, error: Exception) -> Exception:
+def _broken(path: Path, error: Exception) -> UserError:
     size = path.stat().st_size if path.is_file() else 0
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     why = lines[0].rstrip(".") if lines else type(error).__name__

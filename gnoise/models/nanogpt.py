@@ -122,6 +122,11 @@ def _config(model_args: Mapping[str, object], state: Mapping[str, Tensor], file:
             f"expected model_args with {', '.join(_SIZES)}, got none or no integer for {absent} in {file}; "
             "try --factory module:function with the code this checkpoint was trained with"
         )
+    if min(sizes.values()) < 1 or sizes["n_embd"] % sizes["n_head"]:
+        raise unreadable(
+            f"expected model_args of positive sizes with n_head dividing n_embd, got {sizes} in {file}; "
+            "try a checkpoint whose model_args were not edited"
+        )
     dropout, bias = model_args.get("dropout"), model_args.get("bias")
     return GPTConfig(
         block_size=sizes["block_size"],

@@ -1,8 +1,8 @@
 """Opening the SQLite file, for writing and for reading, and refusing what is not a run."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -14,22 +14,50 @@ FORMAT = 1
 _MAGIC = b"SQLite format 3\x00"
 
 
-def create_database(path: Path, *, force: bool = False) -> sqlite3.Connection:
-    """Make a new, empty run file and return a connection that can write it.
+def create_database(
+    path: Path, fill: Callable[[sqlite3.Connection], None], *, force: bool = False
+) -> sqlite3.Connection:
+    """Make a run file and return a connection that can write it.
+
+    The file is made under another name and moved into place when ``fill`` is done, so that a reader
+    never meets half a run, and a file that is replaced stays until the new one stands.
+
+    Args:
+        path: where to write.
+        fill: writes what every run has from the start.
+        force: replace a file that exists.
 
     Raises:
         UserError: the file exists and ``force`` is off, or its folder cannot be written.
     """
     check_output(path, force=force)
+    nascent = path.with_name(f".{path.name}.new")
     try:
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        nascent.unlink(missing_ok=True)
+        with closing(sqlite3.connect(nascent, isolation_level=None)) as connection:
+            connection.executescript(files(__package__).joinpath("schema.sql").read_text(encoding="utf-8"))
+            with transaction(connection):
+                fill(connection)
+        for suffix in ("-wal", "-shm", "-journal"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
+        nascent.replace(path)
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")  # stays a rollback journal where the disk has no WAL
-        connection.executescript(files(__package__).joinpath("schema.sql").read_text(encoding="utf-8"))
     except (OSError, sqlite3.Error) as error:
         raise _cannot_write(path, error) from error
     return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Write all of a ``with`` block or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def check_output(path: Path, *, force: bool = False) -> None:

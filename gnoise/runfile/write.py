@@ -3,8 +3,7 @@
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +21,7 @@ from gnoise.records import (
     RunState,
 )
 from gnoise.runfile.arrays import ONCE, Array, flatten_draws, flatten_layer, pack
-from gnoise.runfile.database import create_database, reading
+from gnoise.runfile.database import create_database, reading, transaction
 
 MODEL = 0
 """The ``array.layer`` of arrays that belong to the whole model."""
@@ -52,21 +51,23 @@ class RunWriter:
         force: bool = False,
     ) -> None:
         self.path = path
-        self._connection = create_database(path, force=force)
         self._ids = {layer.name: number for number, layer in enumerate(layers, start=1)}
         self._state = RunState.COLLECTING
         self._blocks = 0
-        with _transaction(self._connection):
-            _put(self._connection, "info", asdict(info))
-            _put(self._connection, "state", self._state)
-            _put(self._connection, "tokens", list(tokens))
-            self._connection.executemany(
+
+        def fill(connection: sqlite3.Connection) -> None:
+            _put(connection, "info", asdict(info))
+            _put(connection, "state", self._state)
+            _put(connection, "tokens", list(tokens))
+            connection.executemany(
                 "INSERT INTO layer (id, name, kind, shape, depth, owners) VALUES (?, ?, ?, ?, ?, ?)",
                 [
                     (self._ids[x.name], x.name, x.kind, json.dumps(x.shape), x.depth, json.dumps(x.owners))
                     for x in layers
                 ],
             )
+
+        self._connection = create_database(path, fill, force=force)
 
     def __enter__(self) -> "RunWriter":
         return self
@@ -78,7 +79,7 @@ class RunWriter:
 
     def write_block(self, draws: DrawSample, layers: Mapping[str, LayerSamples]) -> None:
         """Append one block of draws, of the whole model and of every layer, all or nothing."""
-        with _transaction(self._connection):
+        with transaction(self._connection):
             self._write_arrays(MODEL, flatten_draws(draws))
             for name, samples in layers.items():
                 self._write_arrays(self._ids[name], flatten_layer(samples))
@@ -87,7 +88,7 @@ class RunWriter:
     def finish(self, state: RunState) -> None:
         """Record how far collection came."""
         self._state = state
-        with _transaction(self._connection):
+        with transaction(self._connection):
             _put(self._connection, "state", state)
 
     def close(self) -> None:
@@ -121,7 +122,7 @@ def write_findings(
     for estimate in estimates:
         _check(estimate)
     connection = sqlite3.connect(path, isolation_level=None)
-    with reading(path), _transaction(connection):
+    with reading(path), transaction(connection):
         connection.execute("DELETE FROM recommendation")
         connection.execute("DELETE FROM estimate")
         connection.executemany(
@@ -160,17 +161,6 @@ def _check(estimate: Estimate) -> None:
         raise GnoiseError(f"expected a finite estimate, got {estimate}; this is a bug")
     if estimate.value is None and estimate.status == "ok":
         raise GnoiseError(f"expected a value or a status that says why not, got {estimate}; this is a bug")
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 def _put(connection: sqlite3.Connection, key: str, value: object) -> None:

@@ -32,11 +32,13 @@ class AveragingCurve:
         sizes: k, powers of two.
         spread: log₂ of the 50% and 95% quantiles of |mean of k|, pooled over standardised coordinates.
         left_out: the same with block b left out.
+        coordinates: coordinates pooled.
     """
 
     sizes: Int[np.ndarray, " sizes"]
     spread: Float[np.ndarray, "sizes 2"]
     left_out: Float[np.ndarray, "blocks sizes 2"]
+    coordinates: int
 
 
 def estimate_averaging(subject: Subject, sample: CoordinateSample) -> list[Estimate]:
@@ -49,22 +51,25 @@ def estimate_averaging(subject: Subject, sample: CoordinateSample) -> list[Estim
         subject: the layer.
         sample: its coordinates in every draw.
     """
-    noise = pair_noise(sample.values)
-    draws = 2 * noise.shape[0] * noise.shape[1]
-    status = _problem(sample, noise)
-    curve = averaging_curve(noise[:, :, usable_coordinates(sample.values, noise)]) if status is Status.OK else None
+    draws = sample.values.shape[0] // (2 * BLOCKS) * 2 * BLOCKS
+    status = _problem(sample.values[:draws])
+    moving = sample.values[:, moving_coordinates(sample.values)]
+    curve = averaging_curve(pair_noise(moving)) if status is Status.OK else None
     if curve is None:
         reason = Status.TOO_FEW_VALUES if status is Status.OK else status
         return [no_estimate(subject.name, quantity, reason, draws) for quantity in STATISTIC.quantities]
     slope = averaging_slope(curve)
+    given = sample.values.shape[1]
+    kept = curve.coordinates
+    note = "" if kept == given else f"{kept} of {given} coordinates; the others are mostly zero"
     return [
-        estimate_of(subject.name, "averaging_slope", slope, draws),
+        estimate_of(subject.name, "averaging_slope", slope, draws, note),
         _alpha(subject.name, curve, slope, draws),
     ]
 
 
 def pair_noise(values: Float[np.ndarray, "draws coords"]) -> Float[np.ndarray, "blocks pairs coords"]:
-    """Take the noise of consecutive draws, (g − g')/√2, in eight equal blocks; a remainder of draws is dropped.
+    """Take the noise of consecutive draws, (g − g')/√2, in eight blocks; a remainder is dropped.
 
     Args:
         values: of each draw; fewer than 16 draws leave blocks without pairs.
@@ -74,32 +79,29 @@ def pair_noise(values: Float[np.ndarray, "draws coords"]) -> Float[np.ndarray, "
     return ((used[0::2] - used[1::2]) / np.sqrt(2.0)).reshape(BLOCKS, pairs, values.shape[1])
 
 
-def usable_coordinates(
-    values: Float[np.ndarray, "draws coords"], noise: Float[np.ndarray, "blocks pairs coords"]
-) -> Bool[np.ndarray, " coords"]:
-    """Find the coordinates that move in at least half of the draws and have a scale in every six blocks.
+def moving_coordinates(values: Float[np.ndarray, "draws coords"]) -> Bool[np.ndarray, " coords"]:
+    """Find the coordinates that are not zero in at least half of the draws.
 
     An embedding row which most draws never reach is exactly zero there, and so would be its median.
 
     Args:
         values: of each draw.
-        noise: of pairs of them.
     """
-    moving = np.count_nonzero(values, axis=0) >= values.shape[0] / 2
-    return moving & np.all(_held_out_scales(noise) > 0.0, axis=(0, 1))
+    return np.count_nonzero(values, axis=0) >= values.shape[0] / 2
 
 
 def averaging_curve(noise: Float[np.ndarray, "blocks pairs coords"]) -> AveragingCurve | None:
     r"""Measure the spread of means of k pair noises for k = 1, 2, 4, … while four groups remain.
 
-    Two things let every k use all the data without bias. Noise of pairs is symmetric, so a group of k gives k
-    means with orthogonal signs, $\frac1k \sum_i \pm D_i$, each with the law of the plain mean (for Gaussian noise
-    they are independent). And each coordinate is divided by its median |D| over six blocks which the group does not
-    touch, so that the divisor has the same law at every k: the group's own median would make the first doubling
-    of Gaussian noise read −0.487. Groups larger than a block are every pair of blocks.
+    Two things let every k use all the data without bias. Noise of pairs is symmetric, so a group of k
+    gives k means with orthogonal signs, $\frac1k \sum_i \pm D_i$, each with the law of the plain mean (for
+    Gaussian noise they are independent). And each coordinate is divided by its median |D| over six blocks
+    which the group does not touch, so that the divisor has the same law at every k: with the median of all
+    blocks the first doubling of Gaussian noise reads −0.487. Groups larger than a block are every pair of
+    blocks.
 
     Args:
-        noise: of coordinates with a scale; at least one pair a block.
+        noise: at least one pair a block; coordinates without a scale are left out.
 
     Returns:
         The curve, or ``None`` with fewer than 16 coordinates or where a quantile is exactly zero.
@@ -108,6 +110,10 @@ def averaging_curve(noise: Float[np.ndarray, "blocks pairs coords"]) -> Averagin
     if coords < _FEWEST_COORDINATES:
         return None
     scales = _held_out_scales(noise)
+    scaled = np.all(scales > 0.0, axis=(0, 1))
+    if int(scaled.sum()) < _FEWEST_COORDINATES:
+        return None
+    noise, scales = noise[:, :, scaled], scales[:, :, scaled]
     sizes = 2 ** np.arange(int(np.log2(2 * pairs)) + 1)
     spread, left_out = np.empty((sizes.size, 2)), np.empty((blocks, sizes.size, 2))
     for place, size in enumerate(sizes):
@@ -120,7 +126,9 @@ def averaging_curve(noise: Float[np.ndarray, "blocks pairs coords"]) -> Averagin
             left_out[block, place] = np.quantile(means[np.all(members != block, axis=1)], _LEVELS)
     if min(spread.min(), left_out.min()) <= 0.0:
         return None
-    return AveragingCurve(sizes=sizes, spread=np.log2(spread), left_out=np.log2(left_out))
+    return AveragingCurve(
+        sizes=sizes, spread=np.log2(spread), left_out=np.log2(left_out), coordinates=int(scaled.sum())
+    )
 
 
 def averaging_slope(curve: AveragingCurve) -> Interval:
@@ -162,18 +170,21 @@ def changing_slope(curve: AveragingCurve) -> str:
     return "rare large values take over as more draws are averaged"
 
 
-def _problem(sample: CoordinateSample, noise: Float[np.ndarray, "blocks pairs coords"]) -> Status:
-    if not np.all(np.isfinite(sample.values)):
+def _problem(values: Float[np.ndarray, "draws coords"]) -> Status:
+    """Say why there is nothing to average, ``OK`` where there is something."""
+    if not np.all(np.isfinite(values)):
         return Status.NON_FINITE
-    if noise.shape[1] == 0:
+    if values.shape[0] == 0:
         return Status.TOO_FEW_DRAWS
-    if not np.any(sample.values):
+    if not np.any(values):
         return Status.ALL_ZERO
-    return Status.OK if np.any(noise) else Status.CONSTANT
+    return Status.OK if np.any(values[0::2] != values[1::2]) else Status.CONSTANT
 
 
-def _held_out_scales(noise: Float[np.ndarray, "blocks pairs coords"]) -> Float[np.ndarray, "blocks blocks coords"]:
-    """Take each coordinate's median |noise| without blocks i and j; on the diagonal, without i and its neighbour."""
+def _held_out_scales(
+    noise: Float[np.ndarray, "blocks pairs coords"],
+) -> Float[np.ndarray, "blocks blocks coords"]:
+    """Take each coordinate's median |noise| without blocks i and j; where i = j, without i and the next."""
     blocks, _, coords = noise.shape
     size = np.abs(noise)
     scales = np.empty((blocks, blocks, coords))
@@ -187,12 +198,13 @@ def _held_out_scales(noise: Float[np.ndarray, "blocks pairs coords"]) -> Float[n
 def _groups(
     noise: Float[np.ndarray, "blocks pairs coords"], size: int
 ) -> tuple[Float[np.ndarray, "groups size coords"], Int[np.ndarray, "groups 2"]]:
-    """Cut blocks into groups of ``size`` pairs, or join every two blocks; say which two blocks each group touches."""
+    """Cut blocks into groups of ``size`` pairs, or join every two blocks; say which two each touches."""
     blocks, pairs, coords = noise.shape
     if size <= pairs:
         each = pairs // size
         members = np.repeat(np.arange(blocks), each)
-        return noise[:, : each * size].reshape(blocks * each, size, coords), np.stack([members, members], axis=1)
+        groups = noise[:, : each * size].reshape(blocks * each, size, coords)
+        return groups, np.stack([members, members], axis=1)
     joined = np.array(list(combinations(range(blocks), 2)))
     return noise[joined].reshape(joined.shape[0], 2 * pairs, coords)[:, :size], joined
 

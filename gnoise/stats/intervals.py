@@ -128,5 +128,13 @@ def no_estimate(layer: str | None, quantity: str, status: Status, n: int = 0, no
         note: what a reader may want to know besides.
     """
     return Estimate(
-        layer=layer, quantity=quantity, value=None, low=None, high=None, stderr=None, n=n, status=status, note=note
+        layer=layer,
+        quantity=quantity,
+        value=None,
+        low=None,
+        high=None,
+        stderr=None,
+        n=n,
+        status=status,
+        note=note,
     )

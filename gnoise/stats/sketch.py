@@ -117,7 +117,8 @@ def quantiles(sketch: Sketch, q: Float[np.ndarray, " levels"]) -> Float[np.ndarr
         q: levels in [0, 1].
     """
     lower, upper = bucket_edges(sketch.buckets)
-    order = np.argsort(lower)
+    positive = int(np.searchsorted(sketch.buckets, _MAGNITUDES))
+    order = np.concatenate([np.arange(sketch.buckets.size - 1, positive - 1, -1), np.arange(positive)])
     return _quantiles(lower[order], upper[order], sketch.counts[order], q)
 
 
@@ -137,19 +138,19 @@ def characteristic_function(
 ) -> Complex[np.ndarray, " frequencies"]:
     r"""Compute the empirical characteristic function of the non-zero values.
 
-    $$\hat\varphi(t) = \frac1n \sum_k c_k\, e^{i t x_k} \frac{\sin(t w_k / 2)}{t w_k / 2}$$
+    $$\hat\varphi(t) = \frac1n \sum_k c_k\, \frac{e^{i t u_k} - e^{i t l_k}}{i t (u_k - l_k)}$$
 
-    over buckets with middle $x_k$, width $w_k$ and count $c_k$. The last factor spreads each bucket's
-    values over its width, so that buckets wider than a period fade out instead of aliasing.
+    over buckets from $l_k$ to $u_k$ with count $c_k$: values are taken to lie evenly inside their bucket, so
+    that buckets wider than a period fade out instead of aliasing.
 
     Args:
         sketch: with at least one finite, non-zero value.
-        t: frequencies, in units of one over the values.
+        t: frequencies other than 0, in units of one over the values.
     """
     lower, upper = bucket_edges(sketch.buckets)
-    phase = np.outer(t, 0.5 * (lower + upper))
+    at_lower, at_upper = np.outer(t, lower), np.outer(t, upper)
     share = sketch.counts / total(sketch)
-    return (np.exp(1j * phase) * _fading(t, upper - lower)) @ share
+    return ((np.exp(1j * at_upper) - np.exp(1j * at_lower)) / (1j * (at_upper - at_lower))) @ share
 
 
 def symmetric_characteristic_function(
@@ -162,9 +163,8 @@ def symmetric_characteristic_function(
         t: frequencies, in units of one over the values.
     """
     magnitude, counts = _folded(sketch)
-    lower, upper = _decode(magnitude), _decode(magnitude + 1)
-    phase = np.outer(t, 0.5 * (lower + upper))
-    return (np.cos(phase) * _fading(t, upper - lower)) @ (counts / total(sketch))
+    at_lower, at_upper = np.outer(t, _decode(magnitude)), np.outer(t, _decode(magnitude + 1))
+    return ((np.sin(at_upper) - np.sin(at_lower)) / (at_upper - at_lower)) @ (counts / total(sketch))
 
 
 def _magnitude(buckets: Int[np.ndarray, " buckets"]) -> Int[np.ndarray, " buckets"]:
@@ -180,10 +180,12 @@ def _decode(magnitude: Int[np.ndarray, " buckets"]) -> Float[np.ndarray, " bucke
 
 def _folded(sketch: Sketch) -> tuple[Int[np.ndarray, " magnitudes"], Int[np.ndarray, " magnitudes"]]:
     """Add up both signs: occupied magnitudes, ascending, and their counts."""
-    magnitude, place = np.unique(_magnitude(sketch.buckets), return_inverse=True)
-    counts = np.zeros(magnitude.size, dtype=np.int64)
-    np.add.at(counts, place, sketch.counts)
-    return magnitude, counts
+    dense = np.zeros(_MAGNITUDES, dtype=np.int64)
+    positive = int(np.searchsorted(sketch.buckets, _MAGNITUDES))
+    dense[sketch.buckets[:positive]] += sketch.counts[:positive]
+    dense[_magnitude(sketch.buckets[positive:])] += sketch.counts[positive:]
+    occupied = np.flatnonzero(dense)
+    return occupied, dense[occupied]
 
 
 def _quantiles(
@@ -205,9 +207,3 @@ def _quantiles(
     above = np.minimum(below + 1, cumulative[-1] - 1)
     weight = position - below
     return (1.0 - weight) * ordered(below) + weight * ordered(above)
-
-
-def _fading(
-    t: Float[np.ndarray, " frequencies"], width: Float[np.ndarray, " buckets"]
-) -> Float[np.ndarray, "frequencies buckets"]:
-    return np.sinc(np.outer(t, width) / (2.0 * np.pi))

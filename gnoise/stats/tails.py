@@ -3,8 +3,8 @@
 Pooled entries of unequal scales look heavy-tailed when nothing is: Gaussian entries whose standard
 deviations are lognormal with log-sd 1 read α = 1.18. So the same fit is made twice, of all noise entries
 pooled and of each entry divided by its own scale, and what the division removes is reported as the share of
-heaviness that unequal scales explain. Neither view says that tails survive averaging; :mod:`gnoise.stats.averaging`
-does.
+heaviness that unequal scales explain. Neither view says that tails survive averaging: that is what
+:mod:`gnoise.stats.averaging` tests.
 
 Noise of pairs, (g − g')/√2, has the covariance of one draw. Where draws are stable with index α it has
 2^(1/α − 1/2) times their scale, so scales are multiplied by 2^(1/2 − 1/α) on the way out. The index is the
@@ -59,8 +59,8 @@ class View:
 def estimate_tails(subject: Subject, sample: SketchSample) -> list[Estimate]:
     """Estimate tail index and scales across entries, tail index across draws, and the share between.
 
-    Every interval compares blocks of draws (delete-one-block jackknife, Student-t); ``n`` is the number of blocks.
-    A view with fewer than 500 non-zero values has no fit.
+    Every interval compares blocks of draws (delete-one-block jackknife, Student-t); ``n`` is the number of
+    blocks. A view with fewer than 500 non-zero values has no fit.
 
     Args:
         subject: the layer.
@@ -89,7 +89,7 @@ def fit_view(sketches: tuple[Sketch, ...], fit: Callable[[Sketch], StableCf]) ->
     status = whole.status
     if status is Status.OK and whole.n < _FEWEST_VALUES:
         status = Status.TOO_FEW_VALUES
-    if status is Status.OK and len(sketches) < _FEWEST_BLOCKS:
+    if status in (Status.OK, Status.TOO_FEW_VALUES) and len(sketches) < _FEWEST_BLOCKS:
         status = Status.TOO_FEW_DRAWS
     parts = [fit(part) for part in leave_one_out(sketches)] if status is Status.OK else []
     status = next((part.status for part in parts if part.status is not Status.OK), status)

@@ -70,7 +70,7 @@ def norm_sample(gradients: np.ndarray, *, blocks: int = BLOCKS) -> NormSample:
         example_sq_norms=np.square(gradients).sum((2, 3)),
         draw_sq_norms=np.square(means).sum((1, 2)),
         block_sq_norms=np.square(per_block).sum((1, 2)),
-        example_weights=np.full((draws, examples), 1.0 / examples),
+        example_weights=np.full((draws, examples), 1.0 / max(examples, 1)),
     )
 
 
@@ -120,7 +120,7 @@ def draw_sample(draws: int, examples: int) -> DrawSample:
     return DrawSample(
         example_ids=np.arange(draws * examples).reshape(draws, examples),
         example_losses=np.full((draws, examples), 3.0),
-        example_weights=np.full((draws, examples), 1.0 / examples),
+        example_weights=np.full((draws, examples), 1.0 / max(examples, 1)),
     )
 
 

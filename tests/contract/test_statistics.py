@@ -88,10 +88,8 @@ DEGENERATE: dict[str, Callable[[], np.ndarray]] = {
 every_statistic = pytest.mark.parametrize("statistic", STATISTICS, ids=lambda statistic: statistic.name)
 
 
-def _pick(
-    statistic: Statistic, made: LayerSamples
-) -> NormSample | SketchSample | CoordinateSample | MatrixSample:
-    by_type: dict[type, Sample] = {
+def _pick(statistic: Statistic, made: LayerSamples) -> Sample | None:
+    by_type: dict[type, Sample | None] = {
         NormSample: made.norms,
         SketchSample: made.sketch,
         CoordinateSample: made.coordinates,

@@ -1,0 +1,103 @@
+"""What several pages show in the same way; text out of a file is always shown as text."""
+
+from collections.abc import Sequence
+from functools import partial
+from html import escape
+from typing import Protocol
+
+import streamlit as st
+from streamlit.navigation.page import Page
+
+from gnoise.charts.chart import Chart
+from gnoise.charts.tables import evidence
+from gnoise.charts.tiles import Tile
+from gnoise.records import Recommendation, Remedy, Status
+from gnoise.runfile import Run
+
+
+class View(Protocol):
+    """What a page's module offers."""
+
+    TITLE: str
+
+    def render(self, run: Run) -> None:
+        """Draw the page."""
+        ...
+
+
+_STYLE = """<style>
+.gn-tiles {display: grid; grid-template-columns: repeat(4, 1fr); gap: 0.75rem}
+.gn-tile {border: 1px solid color-mix(in srgb, currentColor 22%, transparent); border-radius: 0.5rem;
+  padding: 0.45rem 0.8rem; overflow-wrap: anywhere}
+.gn-small {font-size: 0.8rem; line-height: 1.3; opacity: 0.8}
+.gn-value {font-size: 1.45rem; font-weight: 600; line-height: 1.4}
+.gn-headline {font-size: 1.25rem; font-weight: 600; line-height: 1.35; margin: 0; padding: 0}
+.gn-finding {font-size: 0.95rem; line-height: 1.4; overflow-wrap: anywhere}
+.gn-card {font-size: 0.95rem; line-height: 1.35; overflow-wrap: anywhere}
+</style>"""
+
+
+def page_of(view: View, run: Run) -> Page:
+    """Make a view the page of one run; its path in the URL is its title."""
+    return st.Page(partial(view.render, run), title=view.TITLE, url_path=view.TITLE.lower())
+
+
+def show_headline(text: str, about: str) -> None:
+    """Show the verdict's sentence, and under it what it is about."""
+    st.html(f'{_STYLE}<h1 class="gn-headline">{escape(text)}</h1><div class="gn-small">{escape(about)}</div>')
+
+
+def show_tiles(tiles: Sequence[Tile]) -> None:
+    """Show numbers side by side."""
+    boxes = "".join(
+        f'<div class="gn-tile"><div class="gn-small">{escape(tile.label)}</div>'
+        f'<div class="gn-value">{escape(tile.value)}</div>'
+        f'<div class="gn-small">{escape(tile.detail)}</div></div>'
+        for tile in tiles
+    )
+    st.html(f'{_STYLE}<div class="gn-tiles">{boxes}</div>')
+
+
+def show_chart(chart: Chart, *, key: str) -> None:
+    """Show a finding, its figure with the finding as alternative text, and its data."""
+    st.html(f'{_STYLE}<div class="gn-finding">{escape(chart.finding)}</div>')
+    if chart.figure.data:
+        st.plotly_chart(chart.figure, key=key, alt=chart.finding, config={"displayModeBar": False})
+        with st.expander("The numbers of this picture"):
+            st.dataframe(chart.table, hide_index=True, height=240, placeholder="–", key=f"{key}-numbers")
+
+
+def show_recommendation(recommendation: Recommendation) -> None:
+    """Show a remedy, why, what it rests on, what it may gain, and its parameters to copy."""
+    where = recommendation.layer or "the whole model"
+    lines = [
+        f"<b>{escape(_name(recommendation))}</b> · {escape(where)}",
+        escape(_sentence(recommendation.reason)),
+    ]
+    rests_on = evidence(recommendation)
+    small = [f"Rests on: {rests_on}"] if rests_on else []
+    if recommendation.remedy is not Remedy.NONE:
+        small.append(f"Expected gain: {_gain(recommendation)}")
+    lines += [f'<span class="gn-small">{escape(line)}</span>' for line in small]
+    with st.container(border=True, gap="xsmall"):
+        st.html(f'{_STYLE}<div class="gn-card">{"<br>".join(lines)}</div>')
+        if recommendation.params:
+            arguments = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
+            st.code(f"{recommendation.remedy}({arguments})", language=None, wrap_lines=True)
+
+
+def _name(recommendation: Recommendation) -> str:
+    if recommendation.remedy is not Remedy.NONE:
+        return str(recommendation.remedy)
+    return "No remedy needed" if recommendation.status is Status.OK else "No answer yet"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _gain(recommendation: Recommendation) -> str:
+    low, high = recommendation.gain_low, recommendation.gain_high
+    if low is None or high is None:
+        return "not measured; try it both ways before trusting it"
+    return f"{low:.2f} to {high:.2f} times the progress (95%)"

@@ -1,0 +1,100 @@
+"""Every layer in one table; one of them with its tail and all its numbers."""
+
+import pandas as pd
+import streamlit as st
+
+from gnoise.charts.tables import LAYER_QUANTITIES, estimate_table, layer_table
+from gnoise.charts.tail import tail
+from gnoise.quantities import QUANTITIES
+from gnoise.records import Layer, Recommendation, Remedy
+from gnoise.runfile import Run
+
+from ..elements import show_chart, show_recommendation
+
+TITLE = "Layers"
+_SELECT, _TABLE = "layer", "layers-table"
+_FORMATS = {
+    "b_simple": "%.4g",
+    "alpha_entries": "%.2f",
+    "alpha_draws": "%.2f",
+    "averaging_slope": "%.2f",
+    "row_dispersion": "%.1f",
+    "spike_ratio": "%.2f",
+}
+
+
+def render(run: Run) -> None:
+    """Show all layers, sortable, and the selected one; the selection is in the URL."""
+    estimates, recommendations = run.estimates, run.recommendations
+    every = layer_table(run.layers, estimates, recommendations)
+    by_layer, by_name, by_kind = st.columns([2, 1, 1])
+    with by_name:
+        text = st.text_input("Name contains", key="filter", placeholder="any name")
+    with by_kind:
+        kinds = st.multiselect("Kind", sorted(every["kind"].unique()), key="kinds", placeholder="any kind")
+    shown = _filtered(every, text, kinds)
+    with by_layer:
+        layer = run.layer(_selected(run.layers, recommendations, len(shown)))
+    _show_table(shown)
+    own = [each for each in estimates if each.layer == layer.name]
+    picture, numbers = st.columns([1, 1], gap="medium")
+    with picture:
+        show_chart(tail(run.samples(layer.name).sketch, own), key="tail")
+    with numbers:
+        for recommendation in recommendations:
+            if recommendation.layer == layer.name:
+                show_recommendation(recommendation)
+        st.dataframe(estimate_table(own), hide_index=True, height="content", key="estimates")
+
+
+def _filtered(table: pd.DataFrame, text: str, kinds: list[str]) -> pd.DataFrame:
+    kept = table["layer"].str.contains(text, regex=False, case=False)
+    if kinds:
+        kept &= table["kind"].isin(kinds)
+    return table.loc[kept].reset_index(drop=True)
+
+
+def _show_table(table: pd.DataFrame) -> None:
+    """Show the rows; a click on one selects its layer."""
+    names = list(table["layer"])
+    headings = {"b_simple_interval": st.column_config.TextColumn("95% interval")}
+    numbers = {
+        name: st.column_config.NumberColumn(
+            _heading(name), help=QUANTITIES[name].meaning, format=_FORMATS[name]
+        )
+        for name in LAYER_QUANTITIES
+    }
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=212,
+        placeholder="–",
+        key=_TABLE,
+        column_config={**headings, **numbers},
+        on_select=lambda: _select_row(names),
+        selection_mode="single-row",
+    )
+
+
+def _select_row(names: list[str]) -> None:
+    rows = st.session_state[_TABLE].selection.rows
+    if rows:
+        st.session_state[_SELECT] = names[rows[0]]
+
+
+def _selected(layers: tuple[Layer, ...], recommendations: tuple[Recommendation, ...], shown: int) -> str:
+    """Let a layer be picked; at first the first one that needs a remedy."""
+    every = [layer.name for layer in layers]
+    treated = [each.layer for each in recommendations if each.layer and each.remedy is not Remedy.NONE]
+    return st.selectbox(
+        f"Layer ({shown} of {len(every)} in the table: click a row, or pick here)",
+        every,
+        index=every.index(treated[0]) if treated else 0,
+        key=_SELECT,
+        bind="query-params",
+    )
+
+
+def _heading(quantity: str) -> str:
+    known = QUANTITIES[quantity]
+    return known.symbol if known.symbol.startswith("α") else known.words

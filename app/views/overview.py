@@ -1,0 +1,77 @@
+"""The first screen: the verdict, four numbers, where to look, what to do."""
+
+import streamlit as st
+
+from gnoise.charts.heat_map import heat_map
+from gnoise.charts.phrases import plural
+from gnoise.charts.tiles import tiles
+from gnoise.charts.verdict import Verdict, verdict
+from gnoise.export import recommendations_document, to_json
+from gnoise.records import Recommendation, Remedy, Severity
+from gnoise.runfile import Run
+
+from ..elements import page_of, show_chart, show_headline, show_recommendation, show_tiles
+from . import layers
+
+TITLE = "Overview"
+_CARDS = 3
+_ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
+
+
+def render(run: Run) -> None:
+    """Show what the noise does to this model, how sure that is, and what to do about it."""
+    estimates, recommendations = run.estimates, run.recommendations
+    said = verdict(run.info, run.layers, estimates, recommendations, run=str(run.path))
+    show_headline(said.headline, _about(run))
+    show_tiles(tiles(run.info, estimates))
+    where, what = st.columns([3, 2], gap="medium")
+    with where:
+        show_chart(heat_map(run.layers, estimates), key="heat-map")
+    with what:
+        _show_actions(run, recommendations)
+        _show_reasons(said, expanded=all(each.remedy is Remedy.NONE for each in recommendations))
+
+
+def _about(run: Run) -> str:
+    info = run.info
+    mode = "training" if info.training_mode else "evaluation"
+    return (
+        f"{run.path.name} · {info.model} · {info.data} · {info.draws} draws of {info.examples_per_draw} "
+        f"{plural(info.example)} in {mode} mode"
+    )
+
+
+def _show_actions(run: Run, recommendations: tuple[Recommendation, ...]) -> None:
+    active = [each for each in recommendations if each.remedy is not Remedy.NONE]
+    active.sort(key=lambda each: _ORDER.index(each.severity))
+    of_model = [each for each in recommendations if each.layer is None]
+    for recommendation in (active or of_model)[:_CARDS]:
+        show_recommendation(recommendation)
+        if recommendation.layer is not None:
+            _link_to(recommendation.layer, run)
+    if len(active) > _CARDS:
+        st.caption(f"and {len(active) - _CARDS} more, in the file and on the Layers page")
+    if recommendations:
+        st.download_button(
+            "Download recommendations.json",
+            data=to_json(recommendations_document(run)),
+            file_name="recommendations.json",
+            mime="application/json",
+        )
+
+
+def _link_to(layer: str, run: Run) -> None:
+    chosen = {"run": st.query_params["run"]} if "run" in st.query_params else {}
+    st.page_link(
+        page_of(layers, run), label="All numbers of this layer", query_params={"layer": layer, **chosen}
+    )
+
+
+def _show_reasons(said: Verdict, *, expanded: bool) -> None:
+    if said.why:
+        with st.expander("Why", expanded=expanded):
+            for line in said.why:
+                st.text(line)
+    with st.expander("Next", expanded=not said.why):
+        for line in said.next:
+            st.code(line, language=None, wrap_lines=True)
