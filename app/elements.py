@@ -1,11 +1,12 @@
 """What several pages show in the same way; text out of a file is always shown as text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
-from typing import Protocol
 
+import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import Page
 
 from gnoise.charts.chart import Chart
@@ -14,18 +15,8 @@ from gnoise.charts.tiles import Tile
 from gnoise.records import Recommendation, Remedy, Status
 from gnoise.runfile import Run
 
-
-class View(Protocol):
-    """What a page's module offers."""
-
-    TITLE: str
-
-    def render(self, run: Run) -> None:
-        """Draw the page."""
-        ...
-
-
-_STYLE = """<style>
+STYLE = """<style>
+.stMainBlockContainer {padding: 3.6rem 2.5rem 1rem 2.5rem}
 .gn-tiles {display: grid; grid-template-columns: repeat(4, 1fr); gap: 0.75rem}
 .gn-tile {border: 1px solid color-mix(in srgb, currentColor 22%, transparent); border-radius: 0.5rem;
   padding: 0.45rem 0.8rem; overflow-wrap: anywhere}
@@ -34,17 +25,19 @@ _STYLE = """<style>
 .gn-headline {font-size: 1.25rem; font-weight: 600; line-height: 1.35; margin: 0; padding: 0}
 .gn-finding {font-size: 0.95rem; line-height: 1.4; overflow-wrap: anywhere}
 .gn-card {font-size: 0.95rem; line-height: 1.35; overflow-wrap: anywhere}
+.gn-lines p {font-size: 0.9rem; line-height: 1.4; margin: 0 0 0.5rem 0; overflow-wrap: anywhere}
 </style>"""
+"""Of every page; colours follow the page's text, so light and dark need no rules of their own."""
 
 
-def page_of(view: View, run: Run) -> Page:
+def page_of(title: str, render: Callable[[Run], None], run: Run) -> Page:
     """Make a view the page of one run; its path in the URL is its title."""
-    return st.Page(partial(view.render, run), title=view.TITLE, url_path=view.TITLE.lower())
+    return st.Page(partial(render, run), title=title, url_path=title.lower())
 
 
 def show_headline(text: str, about: str) -> None:
     """Show the verdict's sentence, and under it what it is about."""
-    st.html(f'{_STYLE}<h1 class="gn-headline">{escape(text)}</h1><div class="gn-small">{escape(about)}</div>')
+    st.html(f'<h1 class="gn-headline">{escape(text)}</h1><div class="gn-small">{escape(about)}</div>')
 
 
 def show_tiles(tiles: Sequence[Tile]) -> None:
@@ -55,20 +48,30 @@ def show_tiles(tiles: Sequence[Tile]) -> None:
         f'<div class="gn-small">{escape(tile.detail)}</div></div>'
         for tile in tiles
     )
-    st.html(f'{_STYLE}<div class="gn-tiles">{boxes}</div>')
+    st.html(f'<div class="gn-tiles">{boxes}</div>')
 
 
 def show_chart(chart: Chart, *, key: str) -> None:
     """Show a finding, its figure with the finding as alternative text, and its data."""
-    st.html(f'{_STYLE}<div class="gn-finding">{escape(chart.finding)}</div>')
+    st.html(f'<div class="gn-finding">{escape(chart.finding)}</div>')
     if chart.figure.data:
-        st.plotly_chart(chart.figure, key=key, alt=chart.finding, config={"displayModeBar": False})
+        st.plotly_chart(_in_theme(chart.figure), key=key, alt=chart.finding, config={"displayModeBar": False})
         with st.expander("The numbers of this picture"):
             st.dataframe(chart.table, hide_index=True, height=240, placeholder="–", key=f"{key}-numbers")
 
 
-def show_recommendation(recommendation: Recommendation) -> None:
-    """Show a remedy, why, what it rests on, what it may gain, and its parameters to copy."""
+def show_lines(lines: Sequence[str]) -> None:
+    """Show lines of text, a paragraph each."""
+    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    st.html(f'<div class="gn-lines">{paragraphs}</div>')
+
+
+def show_recommendation(recommendation: Recommendation) -> DeltaGenerator:
+    """Show a card: a remedy, why, what it rests on, what it may gain, and its parameters to copy.
+
+    Returns:
+        where on the card there is room for a link.
+    """
     where = recommendation.layer or "the whole model"
     lines = [
         f"<b>{escape(_name(recommendation))}</b> · {escape(where)}",
@@ -79,11 +82,23 @@ def show_recommendation(recommendation: Recommendation) -> None:
     if recommendation.remedy is not Remedy.NONE:
         small.append(f"Expected gain: {_gain(recommendation)}")
     lines += [f'<span class="gn-small">{escape(line)}</span>' for line in small]
-    with st.container(border=True, gap="xsmall"):
-        st.html(f'{_STYLE}<div class="gn-card">{"<br>".join(lines)}</div>')
-        if recommendation.params:
-            arguments = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
-            st.code(f"{recommendation.remedy}({arguments})", language=None, wrap_lines=True)
+    card = st.container(border=True, gap="xsmall")
+    card.html(f'<div class="gn-card">{"<br>".join(lines)}</div>')
+    if not recommendation.params:
+        return card
+    code, beside = card.columns([3, 2], vertical_alignment="center")
+    arguments = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
+    code.code(f"{recommendation.remedy}({arguments})", language=None, wrap_lines=True)
+    return beside
+
+
+def _in_theme(figure: go.Figure) -> go.Figure:
+    """Give text the page's own colour: Streamlit's for charts is too pale to read numbers in."""
+    font = {"color": "#fafafa" if st.context.theme.type == "dark" else "#31333f"}
+    figure.update_layout(font=font)
+    figure.update_xaxes({"tickfont": font, "title": {"font": font}})
+    figure.update_yaxes({"tickfont": font, "title": {"font": font}})
+    return figure
 
 
 def _name(recommendation: Recommendation) -> str:

@@ -12,17 +12,16 @@ from gnoise.runfile import Run, open_run
 # Streamlit runs this file by its path; the package it belongs to differs between a checkout and the wheel.
 _PACKAGE = "gnoise._app" if Path(__file__).parent.name == "_app" else "app"
 _views = import_module(f"{_PACKAGE}.views")
-_page_of = import_module(f"{_PACKAGE}.elements").page_of
+_elements = import_module(f"{_PACKAGE}.elements")
 _offered_runs = import_module(f"{_PACKAGE}.runs").offered_runs
 
-_STYLE = "<style>.stMainBlockContainer {padding: 3.6rem 2.5rem 1rem 2.5rem}</style>"
 _SECONDS = 5.0
 
 
 def main() -> None:
     """Show one page of one run, or the one clear error."""
     st.set_page_config(page_title="gnoise", layout="wide")
-    st.html(_STYLE)
+    st.html(_elements.STYLE)
     runs = _offered_runs()
     if not runs:
         _refuse("expected run files, got none; try gnoise app RUN")
@@ -32,7 +31,9 @@ def main() -> None:
         label = st.selectbox("Run", list(runs), key="run", bind="query-params", width=420)
     try:
         with open_run(runs[label]) as run:
-            page = st.navigation([_page_of(view, run) for view in _views.VIEWS], position="top")
+            page = st.navigation(
+                [_elements.page_of(view.TITLE, view.render, run) for view in _views.VIEWS], position="top"
+            )
             _state_line(run)
             page.run()
     except UserError as error:

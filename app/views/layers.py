@@ -3,13 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from gnoise.charts.tables import LAYER_QUANTITIES, estimate_table, layer_table
+from gnoise.charts.tables import LAYER_QUANTITIES, estimate_table, layer_table, remarks, title
 from gnoise.charts.tail import tail
 from gnoise.quantities import QUANTITIES
 from gnoise.records import Layer, Recommendation, Remedy
 from gnoise.runfile import Run
 
-from ..elements import show_chart, show_recommendation
+from ..elements import show_chart, show_lines, show_recommendation
 
 TITLE = "Layers"
 _SELECT, _TABLE = "layer", "layers-table"
@@ -44,7 +44,18 @@ def render(run: Run) -> None:
         for recommendation in recommendations:
             if recommendation.layer == layer.name:
                 show_recommendation(recommendation)
-        st.dataframe(estimate_table(own), hide_index=True, height="content", key="estimates")
+        table = estimate_table(own)
+        st.dataframe(
+            table,
+            hide_index=True,
+            height=330,
+            row_height=28,
+            key="estimates",
+            column_order=list(table.columns[:-1]),
+        )
+        remarked = [each for each in own if remarks(each)]
+        if remarked:
+            show_lines([f"{title(each.quantity)}: {remarks(each)}" for each in remarked])
 
 
 def _filtered(table: pd.DataFrame, text: str, kinds: list[str]) -> pd.DataFrame:

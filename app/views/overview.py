@@ -10,7 +10,7 @@ from gnoise.export import recommendations_document, to_json
 from gnoise.records import Recommendation, Remedy, Severity
 from gnoise.runfile import Run
 
-from ..elements import page_of, show_chart, show_headline, show_recommendation, show_tiles
+from ..elements import page_of, show_chart, show_headline, show_lines, show_recommendation, show_tiles
 from . import layers
 
 TITLE = "Overview"
@@ -46,9 +46,9 @@ def _show_actions(run: Run, recommendations: tuple[Recommendation, ...]) -> None
     active.sort(key=lambda each: _ORDER.index(each.severity))
     of_model = [each for each in recommendations if each.layer is None]
     for recommendation in (active or of_model)[:_CARDS]:
-        show_recommendation(recommendation)
-        if recommendation.layer is not None:
-            _link_to(recommendation.layer, run)
+        with show_recommendation(recommendation):
+            if recommendation.layer is not None:
+                _link_to(recommendation.layer, run)
     if len(active) > _CARDS:
         st.caption(f"and {len(active) - _CARDS} more, in the file and on the Layers page")
     if recommendations:
@@ -62,16 +62,17 @@ def _show_actions(run: Run, recommendations: tuple[Recommendation, ...]) -> None
 
 def _link_to(layer: str, run: Run) -> None:
     chosen = {"run": st.query_params["run"]} if "run" in st.query_params else {}
-    st.page_link(
-        page_of(layers, run), label="All numbers of this layer", query_params={"layer": layer, **chosen}
-    )
+    page = page_of(layers.TITLE, layers.render, run)
+    st.page_link(page, label="Open this layer", query_params={"layer": layer, **chosen})
 
 
 def _show_reasons(said: Verdict, *, expanded: bool) -> None:
     if said.why:
         with st.expander("Why", expanded=expanded):
-            for line in said.why:
-                st.text(line)
+            show_lines(said.why)
     with st.expander("Next", expanded=not said.why):
         for line in said.next:
-            st.code(line, language=None, wrap_lines=True)
+            if line.startswith("gnoise "):
+                st.code(line, language=None, wrap_lines=True)
+            else:
+                show_lines([line])

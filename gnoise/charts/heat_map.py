@@ -26,12 +26,18 @@ COLUMNS = {
     "example_spike_ratio": "example spikes",
 }
 """Quantity to its heading, in the order shown."""
-MAX_LAYERS = 24
-_ROW_HEIGHT, _MARGINS = 21, 60
+MAX_LAYERS = 22
+_ROW_HEIGHT, _MARGINS = 20, 60
 _NAME_LENGTH = 34
-_DARK = 0.85
-_ORANGE = "230, 97, 1"
-_COLOURS = [[0.0, "rgba(127, 127, 127, 0.10)"], [0.05, f"rgba({_ORANGE}, 0.12)"], [1.0, f"rgb({_ORANGE})"]]
+# Below loud the page shines through and its own text colour is read; from loud on black is, on any page.
+_QUIET, _LOUD, _LOUDEST = "230, 97, 1", "rgb(253, 184, 99)", "rgb(230, 97, 1)"
+_COLOURS = [
+    [0.0, "rgba(127, 127, 127, 0.10)"],
+    [0.05, f"rgba({_QUIET}, 0.10)"],
+    [LOUD - 1e-6, f"rgba({_QUIET}, 0.35)"],
+    [LOUD, _LOUD],
+    [1.0, _LOUDEST],
+]
 _BARE_AXIS = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": ""}
 
 
@@ -112,16 +118,15 @@ def _draw(layers: Sequence[Layer], cells: Sequence[_Cell]) -> go.Figure:
         row, column = rows[cell.layer.name], columns[cell.estimate.quantity]
         colour[row][column], hover[row][column] = cell.concern, cell.hover
     figure = go.Figure(_coloured(colour, hover))
-    for dark in (False, True):
-        chosen = [cell for cell in drawn if ((cell.concern or 0.0) >= _DARK) is dark]
+    for loud in (False, True):
+        chosen = [cell for cell in drawn if cell.is_loud is loud]
         figure.add_trace(
             go.Scatter(
                 x=[columns[cell.estimate.quantity] for cell in chosen],
                 y=[rows[cell.layer.name] for cell in chosen],
                 text=[cell.text for cell in chosen],
                 mode="text",
-                # Without a colour of its own, text takes the page's: legible on light and dark alike.
-                textfont={"size": 12, "color": "black" if dark else None},
+                textfont={"size": 12, "color": "black" if loud else None},
                 hoverinfo="skip",
                 showlegend=False,
             )

@@ -51,7 +51,7 @@ def layer_table(
 
 
 def estimate_table(estimates: Sequence[Estimate]) -> pd.DataFrame:
-    """Make one row an estimate, all in words; advice and note are its remarks.
+    """Make one row an estimate, all in words.
 
     Args:
         estimates: in the order to show them.
@@ -61,13 +61,13 @@ def estimate_table(estimates: Sequence[Estimate]) -> pd.DataFrame:
             title(each.quantity),
             "–" if each.value is None else number(each.value),
             interval_or_reason(each),
-            "; ".join(filter(None, (advice(each), each.note))),
-            each.n,
             QUANTITIES[each.quantity].unit if each.quantity in QUANTITIES else "",
+            each.n,
+            remarks(each),
         )
         for each in estimates
     ]
-    return pd.DataFrame(rows, columns=["quantity", "value", "95% interval", "remarks", "n", "unit"])
+    return pd.DataFrame(rows, columns=["quantity", "value", "95% interval", "unit", "n", "remarks"])
 
 
 def evidence(recommendation: Recommendation) -> str:
@@ -95,6 +95,15 @@ def interval_or_reason(estimate: Estimate) -> str:
     return "none" if estimate.value is not None else str(estimate.status).replace("_", " ")
 
 
+def remarks(estimate: Estimate) -> str:
+    """Join advice and note; empty where there is neither.
+
+    Args:
+        estimate: any.
+    """
+    return "; ".join(filter(None, (advice(estimate), estimate.note)))
+
+
 def advice(estimate: Estimate) -> str:
     """Say why there is no number, or what to mind about it; empty where all is well.
 
@@ -113,4 +122,5 @@ def title(quantity: str) -> str:
     known = QUANTITIES.get(quantity)
     if known is None:
         return quantity
-    return f"{known.words} ({known.symbol})" if known.symbol else known.words
+    symbol = known.symbol.partition(" (")[0]  # "α (draws)": the words say already which one
+    return f"{known.words} ({symbol})" if symbol else known.words

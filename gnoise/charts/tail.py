@@ -129,7 +129,8 @@ def _draw(views: Sequence[_View], alpha: float | None, scale_pairs: int) -> go.F
         )
     smallest = min(1.0 / view.values for view in views)
     grid = {"type": "log", "gridcolor": "rgba(127, 127, 127, 0.2)", "zeroline": False}
-    across = {"range": np.log10([2.0 * _NEAREST, far]).tolist(), "title": "|noise|, in medians of |noise|"}
+    ends = np.log10([2.0 * _NEAREST, far]).tolist()
+    across = {"range": ends, "tickvals": _ticks(far), "title": "|noise|, in medians of |noise|"}
     down = {"range": [float(np.log10(smallest)) - 0.1, 0.15], "title": "share beyond", "dtick": 1}
     figure.update_xaxes(grid | across)
     figure.update_yaxes(grid | down | {"exponentformat": "power"})
@@ -143,6 +144,13 @@ def _draw(views: Sequence[_View], alpha: float | None, scale_pairs: int) -> go.F
     }
     figure.update_layout(legend=legend)
     return style(figure, 360)
+
+
+def _ticks(far: float) -> list[float]:
+    """Label every decade, and 2 and 5 between where there are few."""
+    decades = int(np.log10(far)) + 1
+    steps = (1.0, 2.0, 5.0) if decades <= 3 else (1.0,)
+    return [step * 10.0**decade for decade in range(-1, decades) for step in steps]
 
 
 def _line(

@@ -68,7 +68,7 @@ def _flattest_averaging(found: Sequence[Estimate]) -> Tile:
     if not measured:
         return _no_number(label, found)
     worst = max(measured, key=lambda each: each.value or 0.0)
-    detail = f"{_sure(worst)} · flattest of {len(measured)} layers: {worst.layer} · −0.5 is Gaussian"
+    detail = f"{_sure(worst)} · flattest of {len(measured)} layers: {worst.layer} · -0.5 is Gaussian"
     return Tile(label, f"{number(worst.value or 0.0)} per doubling", detail)
 
 

@@ -39,7 +39,7 @@ class LoadedData:
     """A supply of examples.
 
     Attributes:
-        description: how it was recognised, e.g. ``nanoGPT tokens: 1,003,854 tokens, 7,842 windows of 128``.
+        description: how it was recognised, e.g. ``nanoGPT tokens train.bin: 1,025 tokens, 8 windows of 128``.
         example: what one example is: ``sequence``, ``row`` or ``image``.
         tokens_per_example: tokens the loss averages over; ``None`` without tokens.
         draw: makes the stream of batches.

@@ -36,7 +36,7 @@ def load(reference: str, *, wanted: Wanted) -> LoadedData:
         )
     text = _read(path)
     ids = np.asarray(_encode(text, tokenizer), dtype=np.int64)
-    return token_data(ids, wanted=wanted, source=str(path), kind=f"text of {len(text):,} characters")
+    return token_data(ids, wanted=wanted, source=str(path), kind="text")
 
 
 def _find_tokenizer(folder: Path | None) -> Path | None:

@@ -23,7 +23,7 @@ def token_data(
     Args:
         tokens: ids, in an array or a memory map.
         wanted: block size and vocabulary of the model.
-        source: where the tokens came from, for messages.
+        source: where the tokens came from, for messages and the description.
         kind: how they were recognised, for the description.
 
     Raises:
@@ -48,7 +48,7 @@ def token_data(
         return draw_windows(tokens, block_size=block_size, batch_size=batch_size, seed=seed)
 
     return LoadedData(
-        description=f"{kind}: {len(tokens):,} tokens, {windows:,} windows of {block_size:,}",
+        description=f"{kind} {source}: {len(tokens):,} tokens, {windows:,} windows of {block_size:,}",
         example="sequence",
         tokens_per_example=block_size,
         draw=draw,

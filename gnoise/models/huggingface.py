@@ -72,7 +72,7 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
         vocab_size=vocab_size,
         optimizer=optimizer,
         row_labels=token_labels(tokenizer, vocab_size),
-        default_data=next((str(file) for name in _DATA if (file := path.resolve() / name).is_file()), None),
+        default_data=next((str(path / name) for name in _DATA if (path / name).is_file()), None),
         tokenizer=tokenizer,
     )
 

@@ -52,7 +52,7 @@ def in_millions(parameters: int) -> str:
     Args:
         parameters: trainable scalars, tied ones once.
     """
-    if parameters < 10_000:
+    if parameters < 1_000_000:
         return f"{parameters:,} parameters"
     if parameters < 1_000_000_000:
         return f"{parameters / 1e6:.2f} M parameters"

@@ -69,7 +69,7 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
         vocab_size=config.vocab_size,
         optimizer=optimizer,
         row_labels=token_labels(tokenizer, config.vocab_size),
-        default_data=_default_data(checkpoint, file.parent.resolve()),
+        default_data=_default_data(checkpoint, file.parent),
         tokenizer=tokenizer,
     )
 
@@ -147,11 +147,12 @@ def _optimizer(checkpoint: Mapping[str, object]) -> dict[str, JsonValue]:
 
 
 def _default_data(checkpoint: Mapping[str, object], folder: Path) -> str | None:
-    places = [folder / "train.bin", folder.parent / "train.bin"]
+    # Written as the checkpoint's own path is: a run file then names no folder the user did not type.
+    places = [folder / "train.bin", folder / ".." / "train.bin"]
     config = checkpoint.get("config")
     dataset = config.get("dataset") if isinstance(config, Mapping) else None
     if isinstance(dataset, str):  # nanoGPT's own layout: out/ckpt.pt beside data/<dataset>/train.bin
-        places.append(folder.parent / "data" / Path(dataset).name / "train.bin")
+        places.append(folder / ".." / "data" / Path(dataset).name / "train.bin")
     return next((str(place) for place in places if place.is_file()), None)
 
 

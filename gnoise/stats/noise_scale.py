@@ -2,23 +2,24 @@
 
 Squared norms at two sizes, one example and one block of draws, give |G|² and tr Σ of each block without bias.
 Blocks are averaged first and divided once. Eight blocks are few, and their |G|² is skewed where noise has few
-directions, so plain Fieller covers only .87–.95 for Gaussian noise. Two corrections mend that:
+directions. Two corrections to plain Fieller allow for that:
 
 - the variance of a block's |G|² is never taken for less than pure noise makes it, which the many more draws
   tell (their own two-size |G|² varies by the same tr Σ²);
 - quantiles are Hall's, which allow for skewness.
 
 Measured coverage of B_simple, 64 draws of 8 examples in 8 blocks, Gaussian noise with eigenvalues j⁰, j⁻¹ and
-j⁻² in 2, 10 and 1,000 dimensions, mean gradient in a random or the noisiest direction (plain Fieller's lowest
-in brackets):
+j⁻² in 2 and 10 dimensions, mean gradient in a random or the noisiest direction, 2,000 runs each:
 
-    B_simple/8    0.1             1               10              100
-    covers        .94–.98 (.94)   .93–.96 (.94)   .94–.99 (.89)   .95–.99 (.87)
+    B_simple/8       0.1        1          10         100
+    covers           .93–.96    .94–.96    .94–.97    .97–.99
+    plain Fieller    .94–.96    .93–.95    .89–.95    .95–.97
 
-High values come with one-sided sets, where t on 7 degrees of freedom is wide for a variance the draws know
-well. Per-example norms as heavy as those of t(2.5) noise break the interval of tr Σ (.55–.60; .68–.76 with
-Hall's quantiles) and with it that of B_simple (.71–.97): :func:`gnoise.stats.spikes.heavy_tail_index` then
-sets ``HEAVY_TAILED``. That of |G|² keeps .90–.96, since it rests on products of different examples.
+and in 1,000 dimensions .92–.97, with .93–.996 from 10 on (250 runs each). High values come with one-sided
+sets, where t on 7 degrees of freedom is wide for a variance the draws know well. Per-example norms as heavy
+as those of t(2.5) noise break the interval of tr Σ (.55–.60; .68–.76 with Hall's quantiles) and with it that
+of B_simple (.71–.97): :func:`gnoise.stats.spikes.heavy_tail_index` then sets ``HEAVY_TAILED``. That of |G|²
+keeps .90–.96, since it rests on products of different examples.
 """
 
 from dataclasses import dataclass
@@ -113,21 +114,23 @@ def grad_sq_norm_and_trace_cov(
 
 
 def weighted_grad_sq_norm_and_trace_cov(
-    sq_norm: Float[np.ndarray, "..."],
-    example_sq_norm: Float[np.ndarray, "..."],
-    sum_sq_weights: Float[np.ndarray, "..."],
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    sq_norms: Float[np.ndarray, " gradients"],
+    example_sq_norms: Float[np.ndarray, "gradients examples"],
+    weights: Float[np.ndarray, "gradients examples"],
+) -> tuple[Float[np.ndarray, " gradients"], Float[np.ndarray, " gradients"]]:
     r"""Split the squared norm of a weighted mean of examples into signal and noise.
 
-    $$|G|^2 = \frac{s - qp}{1 - q}, \quad \mathrm{tr}\,\Sigma = \frac{p - s}{1 - q}, \quad
-    s = \Big\|\sum_i w_i g_i\Big\|^2,\ p = \sum_i w_i\|g_i\|^2,\ q = \sum_i w_i^2$$
+    $$|G|^2 = \frac{s - \sum_i w_i^2\|g_i\|^2}{1 - \sum_i w_i^2}, \qquad
+    \mathrm{tr}\,\Sigma = \frac{\sum_i w_i\|g_i\|^2 - s}{1 - \sum_i w_i^2}, \qquad
+    s = \Big\|\sum_i w_i g_i\Big\|^2$$
 
-    with $\sum_i w_i = 1$. Equal weights $1/b$ give the published form for the sizes 1 and b.
+    with $\sum_i w_i = 1$: weighted means of $g_i \cdot g_j$ and of $\|g_i - g_j\|^2/2$ over pairs of
+    different examples. Equal weights $1/b$ give the published form for the sizes 1 and b.
 
     Args:
-        sq_norm: s.
-        example_sq_norm: p.
-        sum_sq_weights: q, below 1: two examples or more.
+        sq_norms: s of each gradient.
+        example_sq_norms: $\|g_i\|^2$.
+        weights: $w_i$, at least two of them in each gradient not zero.
 
     Returns:
         $|G|^2$ and the trace of the covariance of a one-example gradient.
@@ -135,8 +138,9 @@ def weighted_grad_sq_norm_and_trace_cov(
     References:
         Gray et al. 2024, arXiv 2411.00999, for equal weights; weights are this project's.
     """
-    rest = 1.0 - sum_sq_weights
-    return (sq_norm - sum_sq_weights * example_sq_norm) / rest, (example_sq_norm - sq_norm) / rest
+    rest = 1.0 - np.square(weights).sum(1)
+    own = (np.square(weights) * example_sq_norms).sum(1)
+    return (sq_norms - own) / rest, ((weights * example_sq_norms).sum(1) - sq_norms) / rest
 
 
 def block_moments(sample: NormSample, scale: float = 1.0) -> BlockMoments:
@@ -158,15 +162,11 @@ def block_moments(sample: NormSample, scale: float = 1.0) -> BlockMoments:
     per_block = per_draw.reshape(blocks, -1) * (blocks / draws)
     examples = sample.example_sq_norms / scale
     signal, trace = weighted_grad_sq_norm_and_trace_cov(
-        sample.block_sq_norms / scale,
-        (per_block * examples.reshape(blocks, -1)).sum(1),
-        np.square(per_block).sum(1),
+        sample.block_sq_norms / scale, examples.reshape(blocks, -1), per_block
     )
     floor = 0.0
     if np.all(np.square(per_draw).sum(1) < 1.0 - 1e-9):
-        of_draws, _ = weighted_grad_sq_norm_and_trace_cov(
-            sample.draw_sq_norms / scale, (per_draw * examples).sum(1), np.square(per_draw).sum(1)
-        )
+        of_draws, _ = weighted_grad_sq_norm_and_trace_cov(sample.draw_sq_norms / scale, examples, per_draw)
         ratio = _pure_noise_factor(per_block) / _pure_noise_factor(per_draw)
         quantiles = stdtrit(np.array([draws - 1, blocks - 1]), 0.5 + CONFIDENCE / 2.0)
         floor = float(of_draws.var(ddof=1) * ratio * (quantiles[0] / quantiles[1]) ** 2)

@@ -115,7 +115,8 @@ def _subjects(statistic: Statistic, made: LayerSamples) -> list[Subject]:
 
 
 def _check(statistic: Statistic, subject: Subject, estimates: list[Estimate]) -> None:
-    assert Counter(x.quantity for x in estimates) == Counter(statistic.quantities)
+    if estimates:
+        assert Counter(x.quantity for x in estimates) == Counter(statistic.quantities)
     for estimate in estimates:
         assert estimate.layer == subject.name
         numbers = [x for x in (estimate.value, estimate.low, estimate.high, estimate.stderr) if x is not None]
@@ -140,6 +141,7 @@ def _run(statistic: Statistic, made: LayerSamples) -> list[Estimate]:
         estimates = statistic.estimate(subject, sample)
         _check(statistic, subject, estimates)
         found += estimates
+    assert found, "does not apply to any subject"
     return found
 
 

@@ -32,8 +32,8 @@ def data(tmp_path: Path) -> LoadedData:
     return load_data(_write(tmp_path / "train.bin", np.arange(103)), block_size=10, vocab_size=103)
 
 
-def test_what_it_says(data: LoadedData) -> None:
-    assert data.description == "nanoGPT tokens: 103 tokens, 10 windows of 10"
+def test_what_it_says(data: LoadedData, tmp_path: Path) -> None:
+    assert data.description == f"nanoGPT tokens {tmp_path / 'train.bin'}: 103 tokens, 10 windows of 10"
     assert (data.example, data.tokens_per_example, data.examples) == ("sequence", 10, 10)
 
 
@@ -162,7 +162,7 @@ def test_text_through_the_tokenizer(tmp_path: Path, place: str) -> None:
         vocab_size=16,
         tokenizer=tokenizer if place == "given" else None,
     )
-    assert data.description == "text of 7 characters: 7 tokens, 1 windows of 6"
+    assert data.description == f"text {folder / 'train.txt'}: 7 tokens, 1 windows of 6"
     inputs, targets = next(data.draw(batch_size=1, seed=0)).batch
     assert inputs.tolist() == [[0, 1, 2, 13, 3, 4]]
     assert targets.tolist() == [[1, 2, 13, 3, 4, 5]]

@@ -57,7 +57,7 @@ def _contaminated(rng: np.random.Generator, draws: int, coords: int) -> np.ndarr
     return np.where(rare, 30.0 * rng.standard_cauchy((draws, coords)), _gaussian(rng, draws, coords))
 
 
-@pytest.mark.parametrize("draws", [16, 48, 64, 128])
+@pytest.mark.parametrize("draws", [16, 48, 64])
 @pytest.mark.parametrize(
     ("law", "truth"),
     [
@@ -71,8 +71,7 @@ def _contaminated(rng: np.random.Generator, draws: int, coords: int) -> np.ndarr
 )
 def test_slope_has_no_bias(law: Law, truth: float, draws: int) -> None:
     rng = np.random.default_rng(20)
-    coords = 100 if draws < 100 else 50
-    found = np.array([_estimates(law(rng, draws, coords))[0].value for _ in range(16)])
+    found = np.array([_estimates(law(rng, draws, 100))[0].value for _ in range(16)])
     error = found.std(ddof=1) / np.sqrt(found.size)
     assert abs(found.mean() - truth) < 4 * error
     assert error < 0.03
@@ -109,8 +108,8 @@ def test_a_slope_that_changes_gives_no_index(law: Law, words: str) -> None:
 @pytest.mark.parametrize("law", [_gaussian, _unequal, _shared, _stable(1.5), _stable(1.0)])
 def test_constant_slopes_are_seldom_refused(law: Law) -> None:
     rng = np.random.default_rng(5)
-    refused = sum(_estimates(law(rng, 64, 64))[1].value is None for _ in range(60))
-    assert refused <= 9  # of 60 at 5%: more than 9 one time in a thousand
+    refused = sum(_estimates(law(rng, 64, 64))[1].value is None for _ in range(40))
+    assert refused <= 7  # of 40 at 5%: more than 7 less than one time in a thousand
 
 
 @pytest.mark.parametrize(
@@ -118,12 +117,12 @@ def test_constant_slopes_are_seldom_refused(law: Law) -> None:
 )
 def test_intervals_cover(law: Law, truth: float) -> None:
     rng = np.random.default_rng(6)
-    found = [_estimates(law(rng, 64, 64))[0] for _ in range(60)]
+    found = [_estimates(law(rng, 64, 64))[0] for _ in range(40)]
     covered = [e.low <= truth <= e.high for e in found if e.low is not None and e.high is not None]
     values, stderr = np.array([e.value for e in found]), np.array([e.stderr for e in found])
-    assert len(covered) == 60
-    assert sum(covered) >= 51  # of 60 at 95%: fewer two times in a thousand
-    assert np.sqrt(np.mean(stderr**2)) == pytest.approx(values.std(ddof=1), rel=0.3)
+    assert len(covered) == 40
+    assert sum(covered) >= 33  # of 40 at 95%: fewer less than one time in a thousand
+    assert np.sqrt(np.mean(stderr**2)) == pytest.approx(values.std(ddof=1), rel=0.35)
 
 
 def test_curve_agrees_with_plain_means_of_many_draws() -> None:

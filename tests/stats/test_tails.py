@@ -87,34 +87,28 @@ def test_scales_are_those_of_one_draw_and_not_of_a_pair() -> None:
     assert unequal.value == pytest.approx(0.5 * (quartiles[1] - quartiles[0]), rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("law", "quantity", "truth"),
-    [
-        (_gaussian, "alpha_draws", 2.0),
-        (_unequal, "alpha_draws", 2.0),
-        (_shared, "alpha_draws", 2.0),
-        (lambda rng: stable_rvs(1.5, 0.0, (64, 500), rng), "alpha_entries", 1.5),
-        (lambda rng: stable_rvs(1.5, 0.0, (64, 500), rng), "alpha_draws", 1.5),
-    ],
-    ids=["gaussian", "unequal", "shared", "stable entries", "stable draws"],
-)
-def test_intervals_cover(
-    law: Callable[[np.random.Generator], np.ndarray], quantity: str, truth: float
-) -> None:
+def _covered(found: list[Estimate], truth: float) -> int:
+    ends = [(e.low, e.high) for e in found if e.low is not None and e.high is not None]
+    assert len(ends) == len(found)
+    return sum(low <= truth <= high for low, high in ends)
+
+
+@pytest.mark.parametrize("law", [_unequal, _shared], ids=["unequal", "shared"])
+def test_intervals_cover_gaussian_noise(law: Callable[[np.random.Generator], np.ndarray]) -> None:
     rng = np.random.default_rng(4)
-    found = [_estimates(law(rng))[quantity] for _ in range(24)]
-    covered = [e.low <= truth <= e.high for e in found if e.low is not None and e.high is not None]
-    assert len(covered) == 24
-    assert sum(covered) >= 20  # of 24 at 95%: fewer than one time in a hundred
+    found = [_estimates(law(rng))["alpha_draws"] for _ in range(24)]
+    assert _covered(found, 2.0) >= 20  # at 95%: fewer than one time in a hundred
 
 
-def test_standard_error_is_the_scatter() -> None:
+def test_intervals_cover_stable_noise() -> None:
     rng = np.random.default_rng(5)
-    found = [_estimates(stable_rvs(1.5, 0.0, (64, 500), rng))["alpha_entries"] for _ in range(30)]
-    values = np.array([e.value for e in found])
-    stderr = np.array([e.stderr for e in found])
-    assert values.std(ddof=1) == pytest.approx(np.sqrt(np.mean(stderr**2)), rel=0.35)
-    assert abs(np.mean((values - 1.5) / stderr)) < 0.7
+    found = [_estimates(stable_rvs(1.5, 0.0, (64, 500), rng)) for _ in range(32)]
+    for quantity in ("alpha_entries", "alpha_draws"):
+        estimates = [estimates[quantity] for estimates in found]
+        assert _covered(estimates, 1.5) >= 27  # at 95%: fewer than one time in a hundred
+        values, stderr = np.array([e.value for e in estimates]), np.array([e.stderr for e in estimates])
+        assert values.std(ddof=1) == pytest.approx(np.sqrt(np.mean(stderr**2)), rel=0.4)
+        assert abs(np.mean((values - 1.5) / stderr)) < 0.7
 
 
 @pytest.mark.parametrize("factor", [1e-20, 1e15])
@@ -152,8 +146,10 @@ def test_heaviness_that_one_block_makes_has_no_share() -> None:
     draws = _gaussian(np.random.default_rng(10))
     draws[:8] *= 8.0
     found = _estimates(draws)
-    assert found["alpha_entries"].value == pytest.approx(1.5, abs=0.2)
-    assert found["alpha_entries"].high == 2.0
+    heavy = found["alpha_entries"]
+    assert heavy.value is not None
+    assert heavy.value < 1.5
+    assert heavy.high == 2.0
     assert found["heterogeneity"].status is Status.TOO_FEW_DRAWS
 
 
