@@ -50,6 +50,7 @@ class Status(StrEnum):
     NON_FINITE = "non_finite"
     NOT_CONSTANT_SLOPE = "not_constant_slope"
     HEAVY_TAILED = "heavy_tailed"
+    NOT_HEAVY = "not_heavy"
     NOT_CONVERGED = "not_converged"
 
     @property
@@ -69,6 +70,7 @@ _ADVICE: dict[Status, str] = {
     Status.NON_FINITE: "NaN or Inf among the gradients: look at the loss and the precision first",
     Status.NOT_CONSTANT_SLOPE: "the averaging slope changes with the batch: tails that averaging does remove",
     Status.HEAVY_TAILED: "per-example tails are so heavy that this interval is too short: read it as a floor",
+    Status.NOT_HEAVY: "the entries are not heavy-tailed to begin with: there is nothing to explain",
     Status.NOT_CONVERGED: "the fit did not settle: report this run file as a bug",
 }
 

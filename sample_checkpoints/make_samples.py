@@ -1,6 +1,6 @@
 """Train the sample checkpoints of this folder from nothing but a Python installation and its documentation.
 
-Run `corpus` first, then the four trainings in any order (side by side if there are cores):
+Run `corpus` first, then the trainings in any order, but gpt-junk after gpt-docs, which it continues:
 
     apt-get install python3.11-doc                     # reST sources, see --docs-sources
     python sample_checkpoints/make_samples.py --only corpus
@@ -38,8 +38,9 @@ from gnoise.models.gpt import GPT, GPTConfig
 HERE = Path(__file__).resolve().parent
 DOCS_SOURCES = Path("/usr/share/doc/python3.11/html/_sources")
 STEPS = ("corpus", "gpt-docs", "gpt-junk", "llama-docs", "digits-cnn")
-OPTIMIZER_STEPS = {"gpt-docs": 2000, "gpt-junk": 1200, "llama-docs": 1200}
-GPT_DOCS_MOMENTS = {200: "early", 800: "middle", OPTIMIZER_STEPS["gpt-docs"]: "."}
+GPT_DOCS_MOMENTS = {200: "early", 800: "middle", 2000: "."}
+GPT_JUNK_STEPS = 50
+LLAMA_STEPS = 1200
 
 VOCAB_SIZE = 2048
 SEPARATOR = "<|endoftext|>"
@@ -50,6 +51,7 @@ SECTION_CHARS = 3000
 SOURCE_CHARS = 700_000
 DOCS_CHARS = 900_000
 JUNK_EVERY = 50
+JUNK_BYTES = 1920
 BATCH_SIZE = 16
 LEARNING_RATE = 1e-3
 WARMUP_STEPS = 100
@@ -144,9 +146,7 @@ def make_corpus(sources: Path) -> None:
     )
     tokenizer.train_from_iterator(sections, trainer)
     ids = [
-        token
-        for section in sections
-        for token in [tokenizer.token_to_id(SEPARATOR), *tokenizer.encode(section).ids]
+        token for section in sections for token in [tokenizer.token_to_id(SEPARATOR), *tokenizer.encode(section).ids]
     ]
     print(f"{len(ids)} tokens from {sum(map(len, sections))} characters")
 
@@ -182,15 +182,16 @@ def unigram_entropy(tokens: Tokens) -> float:
 
 
 def plant_junk(tokens: Tokens, rng: np.random.Generator) -> tuple[Tokens, list[int]]:
-    """Overwrite one window in fifty by base64 or hexadecimal dumps of random bytes."""
+    """Overwrite one window in fifty by base64 or hexadecimal dumps of one-coloured images, grey or RGB."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(HERE / "gpt-docs" / "tokenizer.json"))
     windows = tokens.reshape(-1, WINDOW).copy()
     chosen = np.sort(rng.choice(len(windows), size=round(len(windows) / JUNK_EVERY), replace=False))
     for window in chosen:
-        noise = rng.bytes(4 * WINDOW)
-        text = base64.encodebytes(noise).decode() if rng.random() < 0.5 else noise.hex(" ", 4)
+        pixel = rng.bytes(1) if rng.random() < 0.5 else rng.bytes(3)
+        image = pixel * (JUNK_BYTES // len(pixel))
+        text = base64.encodebytes(image).decode() if rng.random() < 0.5 else image.hex(" ")
         windows[window] = tokenizer.encode(text).ids[:WINDOW]
     return windows.reshape(-1), [int(window) for window in chosen]
 
@@ -244,18 +245,19 @@ def train(
     loss_of: LossOf,
     data: Path,
     *,
-    n_steps: int,
+    optimizer: torch.optim.AdamW,
+    steps: range,
+    log_every: int,
     log: Path,
-    save: Callable[[torch.optim.AdamW, LogRow], None],
+    save: Callable[[LogRow], None],
 ) -> None:
     """Train on the train.bin of `data`, calling `save` at every log line; write the log as csv."""
     train_tokens, val_tokens = read_tokens(data, "train.bin"), read_tokens(data, "val.bin")
-    optimizer = make_optimizer(module)
-    stream = batches(train_tokens, SEED)
+    stream = batches(train_tokens, SEED + steps.start - 1)
     rows: list[LogRow] = []
     recent: list[float] = []
     started = time.time()
-    for step in range(1, n_steps + 1):
+    for done, step in enumerate(steps, start=1):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1.0, step / WARMUP_STEPS)
         loss = loss_of(*next(stream))
@@ -264,13 +266,13 @@ def train(
         nn.utils.clip_grad_norm_(module.parameters(), GRAD_CLIP)
         optimizer.step()
         recent.append(loss.item())
-        if step % 100 == 0 or step == n_steps:
+        if done % log_every == 0:
             train_loss, val_loss = math.fsum(recent) / len(recent), mean_loss(loss_of, val_tokens)
             rows.append(LogRow(step, round(train_loss, 4), round(val_loss, 4)))
             recent.clear()
-            rate = step * BATCH_SIZE * WINDOW / (time.time() - started)
+            rate = done * BATCH_SIZE * WINDOW / (time.time() - started)
             print(log.parent.name, rows[-1], f"{rate:.0f} tokens/s", flush=True)
-            save(optimizer, rows[-1])
+            save(rows[-1])
     with log.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["step", "train_loss", "val_loss"], lineterminator="\n")
         writer.writeheader()
@@ -337,39 +339,61 @@ def nanogpt_config(config: GPTConfig, path: Path, n_steps: int) -> dict[str, int
     }
 
 
-def train_gpt(folder: Path, moments: dict[int, str]) -> None:
-    """Train the GPT to the last moment; write a checkpoint at each (step -> subfolder)."""
-    n_steps = max(moments)
-    torch.manual_seed(SEED)
-    model = GPT(GPTConfig(block_size=WINDOW, vocab_size=VOCAB_SIZE, n_layer=5, n_head=4, n_embd=112))
+def make_gpt(config: GPTConfig) -> tuple[GPT, LossOf]:
+    """Make a model and its loss."""
+    model = GPT(config)
 
     def loss_of(x_BT: Tensor, y_BT: Tensor) -> Tensor:
         loss = model(x_BT, y_BT)[1]
         assert loss is not None
         return loss
 
-    def save(optimizer: torch.optim.AdamW, row: LogRow) -> None:
-        if row.step in moments:
-            write_nanogpt(folder / moments[row.step] / "ckpt.pt", model, optimizer, row, n_steps=n_steps)
-
-    train(model, loss_of, folder, n_steps=n_steps, log=folder / "training_log.csv", save=save)
+    return model, loss_of
 
 
 def make_gpt_docs() -> None:
-    """Train on clean text; keep three moments of the one training."""
-    train_gpt(HERE / "gpt-docs", GPT_DOCS_MOMENTS)
+    """Train a GPT on clean text; keep three moments of the one training."""
+    folder = HERE / "gpt-docs"
+    n_steps = max(GPT_DOCS_MOMENTS)
+    torch.manual_seed(SEED)
+    config = GPTConfig(block_size=WINDOW, vocab_size=VOCAB_SIZE, n_layer=5, n_head=4, n_embd=112)
+    model, loss_of = make_gpt(config)
+    optimizer = make_optimizer(model)
+
+    def save(row: LogRow) -> None:
+        if row.step in GPT_DOCS_MOMENTS:
+            path = folder / GPT_DOCS_MOMENTS[row.step] / "ckpt.pt"
+            write_nanogpt(path, model, optimizer, row, n_steps=n_steps)
+
+    log = folder / "training_log.csv"
+    steps = range(1, n_steps + 1)
+    train(model, loss_of, folder, optimizer=optimizer, steps=steps, log_every=100, log=log, save=save)
 
 
 def make_gpt_junk() -> None:
-    """Train the same model on the same text with one window in fifty junk."""
-    folder = HERE / "gpt-junk"
+    """Continue gpt-docs' late checkpoint on the same text with one window in fifty junk."""
+    docs, folder = HERE / "gpt-docs", HERE / "gpt-junk"
     rng = np.random.default_rng(SEED)
-    train_tokens, train_junk = plant_junk(read_tokens(HERE / "gpt-docs", "train.bin"), rng)
-    val_tokens, val_junk = plant_junk(read_tokens(HERE / "gpt-docs", "val.bin"), rng)
+    train_tokens, train_junk = plant_junk(read_tokens(docs, "train.bin"), rng)
+    val_tokens, val_junk = plant_junk(read_tokens(docs, "val.bin"), rng)
     write_tokens(folder, train_tokens, val_tokens)
     listing = {"window_tokens": WINDOW, "train": train_junk, "val": val_junk}
     (folder / "junk_windows.json").write_text(json.dumps(listing) + "\n")
-    train_gpt(folder, {OPTIMIZER_STEPS["gpt-junk"]: "."})
+
+    checkpoint = torch.load(docs / "ckpt.pt", weights_only=True)
+    model, loss_of = make_gpt(GPTConfig(**checkpoint["model_args"]))
+    model.load_state_dict(checkpoint["model"])
+    optimizer = make_optimizer(model)
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    first: int = checkpoint["iter_num"] + 1
+    steps = range(first, first + GPT_JUNK_STEPS)
+
+    def save(row: LogRow) -> None:
+        if row.step == steps[-1]:
+            write_nanogpt(folder / "ckpt.pt", model, optimizer, row, n_steps=row.step)
+
+    log = folder / "training_log.csv"
+    train(model, loss_of, folder, optimizer=optimizer, steps=steps, log_every=10, log=log, save=save)
 
 
 def make_llama_docs() -> None:
@@ -401,9 +425,11 @@ def make_llama_docs() -> None:
         model,
         loss_of,
         docs,
-        n_steps=OPTIMIZER_STEPS["llama-docs"],
+        optimizer=make_optimizer(model),
+        steps=range(1, LLAMA_STEPS + 1),
+        log_every=100,
         log=folder / "training_log.csv",
-        save=lambda optimizer, row: None,
+        save=lambda row: None,
     )
     model.bfloat16().save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
@@ -456,21 +482,15 @@ def make_digits(n_epochs: int = 2, batch_size: int = 32) -> None:
         for split in ("train", "test"):
             x, y = factory.examples(split)
             accuracy = (module(x).argmax(1) == y).double().mean().item()
-            print(
-                f"digits-cnn {split}: loss {factory.loss(module, (x, y)).item():.4f}, accuracy {accuracy:.4f}"
-            )
+            print(f"digits-cnn {split}: loss {factory.loss(module, (x, y)).item():.4f}, accuracy {accuracy:.4f}")
     print(f"digits-cnn: {sum(p.numel() for p in module.parameters())} parameters")
 
 
 def main() -> None:
     """Read the command line and make what it names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=STEPS, help="make one of the five; all of them by default")
-    parser.add_argument(
-        "--docs-sources", type=Path, default=DOCS_SOURCES, help="folder of *.rst.txt (python3.11-doc)"
-    )
+    parser.add_argument("--docs-sources", type=Path, default=DOCS_SOURCES, help="folder of *.rst.txt (python3.11-doc)")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -11,6 +11,7 @@ ENFORCED = (
     "gnoise.records",
     "gnoise.quantities",
     "gnoise.errors",
+    "gnoise.references",
     "gnoise.formulas",
     "gnoise.stats",
     "gnoise.rules",

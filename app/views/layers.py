@@ -12,7 +12,7 @@ from gnoise.runfile import Run
 from ..elements import show_chart, show_lines, show_recommendation
 
 TITLE = "Layers"
-_SELECT, _TABLE = "layer", "layers-table"
+_SELECT = "layer"
 _FORMATS = {
     "b_simple": "%.4g",
     "alpha_entries": "%.2f",
@@ -35,7 +35,7 @@ def render(run: Run) -> None:
     shown = _filtered(every, text, kinds)
     with by_layer:
         layer = run.layer(_selected(run.layers, recommendations, len(shown)))
-    _show_table(shown)
+    _show_table(shown, key=f"layers of {run.path}")
     own = [each for each in estimates if each.layer == layer.name]
     picture, numbers = st.columns([1, 1], gap="medium")
     with picture:
@@ -65,14 +65,12 @@ def _filtered(table: pd.DataFrame, text: str, kinds: list[str]) -> pd.DataFrame:
     return table.loc[kept].reset_index(drop=True)
 
 
-def _show_table(table: pd.DataFrame) -> None:
+def _show_table(table: pd.DataFrame, *, key: str) -> None:
     """Show the rows; a click on one selects its layer."""
     names = list(table["layer"])
     headings = {"b_simple_interval": st.column_config.TextColumn("95% interval")}
     numbers = {
-        name: st.column_config.NumberColumn(
-            _heading(name), help=QUANTITIES[name].meaning, format=_FORMATS[name]
-        )
+        name: st.column_config.NumberColumn(_heading(name), help=QUANTITIES[name].meaning, format=_FORMATS[name])
         for name in LAYER_QUANTITIES
     }
     st.dataframe(
@@ -80,15 +78,15 @@ def _show_table(table: pd.DataFrame) -> None:
         hide_index=True,
         height=212,
         placeholder="–",
-        key=_TABLE,
+        key=key,
         column_config={**headings, **numbers},
-        on_select=lambda: _select_row(names),
+        on_select=lambda: _select_row(key, names),
         selection_mode="single-row",
     )
 
 
-def _select_row(names: list[str]) -> None:
-    rows = st.session_state[_TABLE].selection.rows
+def _select_row(key: str, names: list[str]) -> None:
+    rows = st.session_state[key].selection.rows
     if rows:
         st.session_state[_SELECT] = names[rows[0]]
 
@@ -97,10 +95,11 @@ def _selected(layers: tuple[Layer, ...], recommendations: tuple[Recommendation, 
     """Let a layer be picked; at first the first one that needs a remedy."""
     every = [layer.name for layer in layers]
     treated = [each.layer for each in recommendations if each.layer and each.remedy is not Remedy.NONE]
+    if treated and _SELECT not in st.session_state and _SELECT not in st.query_params:
+        st.session_state[_SELECT] = treated[0]
     return st.selectbox(
         f"Layer ({shown} of {len(every)} in the table: click a row, or pick here)",
         every,
-        index=every.index(treated[0]) if treated else 0,
         key=_SELECT,
         bind="query-params",
     )

@@ -24,8 +24,7 @@ class _Scale:
 
     def place(self, value: float) -> float:
         at, calm, loud, loudest = (
-            math.log(max(x, 1e-300)) if self.is_factor else x
-            for x in (value, self.calm, self.loud, self.loudest)
+            math.log(max(x, 1e-300)) if self.is_factor else x for x in (value, self.calm, self.loud, self.loudest)
         )
         past_loud = (at - loud) / (loudest - loud)
         below = (at - calm) / (loud - calm)

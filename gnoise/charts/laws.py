@@ -30,9 +30,7 @@ def cauchy_survival(x: Float[np.ndarray, " points"]) -> Float[np.ndarray, " poin
     return 2.0 / np.pi * np.arctan2(1.0, x)
 
 
-def standardised_gaussian_survival(
-    x: Float[np.ndarray, " points"], scale_pairs: int
-) -> Float[np.ndarray, " points"]:
+def standardised_gaussian_survival(x: Float[np.ndarray, " points"], scale_pairs: int) -> Float[np.ndarray, " points"]:
     r"""Compute P(|X| > x) of Gaussian noise divided by a scale that was itself measured, median |X| 1.
 
     Dividing by the geometric mean of $K$ other values mixes scales: the log of its error has variance

@@ -1,6 +1,6 @@
 """Numbers as people read them: never without unit, interval and status."""
 
-from gnoise.quantities import QUANTITIES
+from gnoise.quantities import QUANTITIES, SHARE
 from gnoise.records import Estimate
 
 
@@ -31,12 +31,23 @@ def short(estimate: Estimate | None, *, signed: bool = False) -> str:
         return "–"
     if estimate.value is None:
         return f"≥ {number(estimate.low)}" if estimate.low is not None else "–"
-    value = f"{estimate.value:+.2f}" if signed else number(estimate.value)
+    value = f"{round(estimate.value, 2) + 0.0:+.2f}" if signed else number(estimate.value)
     if estimate.low is None:
         return value
     if estimate.high is None:
         return f"{value} (≥ {number(estimate.low)})"
     return f"{value} ({number(estimate.low)} to {number(estimate.high)})"
+
+
+def compact(estimate: Estimate | None, *, signed: bool = False) -> str:
+    """The narrowest cell: the value and the larger half of its interval."""
+    if estimate is None or estimate.value is None:
+        return short(estimate)
+    value = f"{round(estimate.value, 2) + 0.0:+.2f}" if signed else number(estimate.value)
+    if estimate.low is None or estimate.high is None:
+        return short(estimate, signed=signed)
+    half = max(estimate.value - estimate.low, estimate.high - estimate.value)
+    return f"{value} ±{half:.1g}" if half < 10 else f"{value} ±{half:,.0f}"
 
 
 def sentence(estimate: Estimate, *, unit: str | None = None) -> str:
@@ -48,7 +59,11 @@ def sentence(estimate: Estimate, *, unit: str | None = None) -> str:
         known = f" {interval(estimate)};" if estimate.low is not None else ""
         return f"{name}:{known} {estimate.status.advice}"
     shown_unit = quantity.unit if unit is None else unit
-    text = f"{name}: {number(estimate.value)}{' ' + shown_unit if shown_unit else ''}, {interval(estimate)}"
+    if shown_unit == SHARE:
+        low, high = (1.0 if end is None else end for end in (estimate.low, estimate.high))
+        text = f"{name}: {estimate.value:.1%}, 95% interval {low:.1%} to {high:.1%}"
+    else:
+        text = f"{name}: {number(estimate.value)}{' ' + shown_unit if shown_unit else ''}, {interval(estimate)}"
     return text if estimate.status == "ok" else f"{text}; {estimate.status.advice}"
 
 

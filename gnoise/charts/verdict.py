@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gnoise.charts.phrases import interval, number, plural, sentence
-from gnoise.records import Estimate, Layer, Recommendation, Remedy, RunInfo
+from gnoise.records import Estimate, Recommendation, Remedy, RunInfo, Severity
 
+GAUSSIAN_ENOUGH = -0.40
+"""An averaging slope down to this counts as Gaussian, or nearly."""
 _SHOWN = 3
+_OFTEN = 0.5
+_MODEL_LINES = ("draw_norm", "clip_rate", "spike_ratio", "quiet_example_share")
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,6 @@ class Verdict:
 
 def verdict(
     info: RunInfo,
-    layers: Sequence[Layer],
     estimates: Sequence[Estimate],
     recommendations: Sequence[Recommendation],
     *,
@@ -36,7 +39,6 @@ def verdict(
 
     Args:
         info: what was run.
-        layers: of the run.
         estimates: all of them.
         recommendations: all of them; at most one for the model and one a layer.
         run: path of the run file, for the commands under ``next``.
@@ -46,7 +48,7 @@ def verdict(
     model = {e.quantity: e for e in estimates if e.layer is None}
     active = [r for r in recommendations if r.remedy is not Remedy.NONE]
     return Verdict(
-        headline=_headline(info, model, len(layers), active),
+        headline=_headline(info, model, estimates, recommendations),
         why=_why(info, model, estimates, recommendations),
         next=_next(info, model, active, run),
     )
@@ -58,22 +60,41 @@ def batch_in_use(info: RunInfo) -> int | None:
     return batch * steps if isinstance(batch, int) and isinstance(steps, int) else None
 
 
-def _headline(info: RunInfo, model: dict[str, Estimate], layers: int, active: Sequence[Recommendation]) -> str:
-    scale = _scale_words(info, model.get("b_simple"))
-    own = next((r for r in active if r.layer is None), None)
-    treated = [r for r in active if r.layer is not None]
-    if own is not None:
-        what = "A few draws are far louder than the rest" if _is_draws(own) else "A few examples are far louder than the rest"
-        tail = f"; {len(treated)} of {layers} layers ask for a remedy of their own" if treated else ""
-        return f"{what}: {own.remedy} the whole model{tail}. {scale}"
+def _headline(
+    info: RunInfo,
+    model: dict[str, Estimate],
+    estimates: Sequence[Estimate],
+    recommendations: Sequence[Recommendation],
+) -> str:
+    treated = [r for r in recommendations if r.layer is not None and r.remedy is not Remedy.NONE]
+    layers = sum(r.layer is not None for r in recommendations)
+    own = next((r for r in recommendations if r.layer is None), None)
+    parts: list[str] = []
+    if own is not None and own.severity is not Severity.INFO:
+        parts.append(_model_words(own))
     if treated:
-        kinds = ", ".join(sorted({str(r.remedy) for r in treated}))
-        return f"{len(treated)} of {layers} layers ask for a remedy ({kinds}); the rest need none. {scale}"
-    return f"No remedy needed: averaging suffices in every layer that could be judged. {scale}"
+        kinds = " or ".join(sorted({str(r.remedy) for r in treated}))
+        parts.append(f"{len(treated)} of {layers} layers ask for a remedy ({kinds}); the rest need none.")
+    if not parts:
+        parts.append(f"No remedy indicated: {_averaging_words(estimates)}.")
+    return " ".join([*parts, _scale_words(info, model.get("b_simple"))])
 
 
-def _is_draws(recommendation: Recommendation) -> bool:
-    return recommendation.because[0].quantity == "spike_ratio"
+def _model_words(recommendation: Recommendation) -> str:
+    """Put the whole model's warning into one sentence, by the estimate it rests on."""
+    first = recommendation.because[0]
+    if first.quantity == "quiet_example_share":
+        return f"{first.value:.1%} of the examples teach next to nothing: a data fault, read them first."
+    loud = "draws" if first.quantity == "spike_ratio" else "examples"
+    return f"A few {loud} are far louder than the rest: {recommendation.remedy} the whole model."
+
+
+def _averaging_words(estimates: Sequence[Estimate]) -> str:
+    slopes = [e.value for e in estimates if e.quantity == "averaging_slope" and e.value is not None]
+    if not slopes:
+        return "no layer could be judged at this many draws"
+    gaussian = sum(slope <= GAUSSIAN_ENOUGH for slope in slopes)
+    return f"averaging narrows the noise as it should in {gaussian} of the {len(slopes)} layers judged"
 
 
 def _scale_words(info: RunInfo, scale: Estimate | None) -> str:
@@ -97,16 +118,17 @@ def _why(
         value = model["b_simple"].value
         in_tokens = f" = {number(value * tokens)} tokens" if tokens and value is not None else ""
         lines.append(sentence(model["b_simple"], unit=plural(info.example) + in_tokens))
-    for name in ("spike_ratio", "example_spike_ratio", "clip_rate"):
-        if name in model:
-            note = f" — {model[name].note}" if model[name].note else ""
-            lines.append(sentence(model[name]) + note)
-    lines += [line for line in (_tails(estimates), _rows(estimates)) if line]
+    lines += [_with_note(model[name]) for name in _MODEL_LINES if name in model]
+    lines += [line for line in (_tails(estimates),) if line]
     active = [r for r in recommendations if r.remedy is not Remedy.NONE and r.layer is not None]
     lines += [f"{r.layer}: {r.remedy}, because {r.reason}" for r in active[:_SHOWN]]
     if len(active) > _SHOWN:
         lines.append(f"and {len(active) - _SHOWN} more layers")
     return tuple(lines)
+
+
+def _with_note(estimate: Estimate) -> str:
+    return f"{sentence(estimate)} — {estimate.note}" if estimate.note else sentence(estimate)
 
 
 def _tails(estimates: Sequence[Estimate]) -> str:
@@ -116,24 +138,17 @@ def _tails(estimates: Sequence[Estimate]) -> str:
     slopes = [e for e in estimates if e.quantity == "averaging_slope" and e.value is not None]
     if pooled is None or own is None or not slopes:
         return ""
-    survivors = [e for e in slopes if e.low is not None and e.low > -0.40]
+    slow = [e for e in slopes if e.low is not None and e.low > GAUSSIAN_ENOUGH]
+    named = ", ".join(str(e.layer) for e in slow[:_SHOWN]) + (", …" if len(slow) > _SHOWN else "")
     surviving = (
-        f"averaging is slower than Gaussian in {len(survivors)} of {len(slopes)} layers"
-        if survivors
-        else f"in all {len(slopes)} layers judged averaging works as on Gaussian noise, or nearly"
+        f"averaging is surely slower than on Gaussian noise in {named}"
+        if slow
+        else f"averaging works as on Gaussian noise, or nearly, in all {len(slopes)} layers judged"
     )
     return (
-        f"tails: pooled entries read as low as α {pooled.value:.2f} ({pooled.layer}), with each entry's own scale taken "
-        f"out the lowest is {own.value:.2f} ({own.layer}); {surviving}"
+        f"tails: α of pooled entries is as low as {pooled.value:.2f} ({pooled.layer}), with each entry's own "
+        f"scale taken out {own.value:.2f} ({own.layer}); {surviving}"
     )
-
-
-def _rows(estimates: Sequence[Estimate]) -> str:
-    loudest = [e for e in estimates if e.quantity == "row_dispersion" and e.value is not None and e.note]
-    if not loudest:
-        return ""
-    worst = max(loudest, key=lambda e: e.value or 0.0)
-    return f"loudest rows: {worst.layer} {worst.note}"
 
 
 def _lowest(estimates: Sequence[Estimate], quantity: str) -> Estimate | None:
@@ -141,17 +156,18 @@ def _lowest(estimates: Sequence[Estimate], quantity: str) -> Estimate | None:
     return min(known, key=lambda e: e.value or 0.0, default=None)
 
 
-def _next(
-    info: RunInfo, model: dict[str, Estimate], active: Sequence[Recommendation], run: str
-) -> tuple[str, ...]:
+def _next(info: RunInfo, model: dict[str, Estimate], active: Sequence[Recommendation], run: str) -> tuple[str, ...]:
     lines: list[str] = []
-    scale, batch = model.get("b_simple"), batch_in_use(info)
-    if any(r.layer is None for r in active) and model.get("example_spike_ratio") is not None:
-        lines.append("read the loud examples above before anything else: a data fault needs no optimizer")
+    scale, batch, clip = model.get("b_simple"), batch_in_use(info), model.get("clip_rate")
     if scale is not None and scale.value is not None and batch is not None:
         lines.append(_batch_advice(scale, batch, plural(info.example)))
     if scale is not None and scale.value is None:
         lines.append(f"gnoise profile {info.source} --draws {4 * info.draws}   # settles the noise scale")
+    if clip is not None and clip.low is not None and clip.low > _OFTEN:
+        lines.append(
+            f"clip_global_norm {info.optimizer['clip_global_norm']} cuts most draws: it sets the step size, it catches "
+            "no spikes; raise it above the 95th percentile, or own it as normalisation"
+        )
     if active:
         lines.append(f"gnoise export {run} --format json   # the remedies, with their evidence")
     lines.append(f"gnoise show {run} LAYER   # one layer, every number")

@@ -23,9 +23,7 @@ def app(
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(
-            "--port", "-p", min=1, max=65535, help="Port; the first free one from 8501 on by default."
-        ),
+        typer.Option("--port", "-p", min=1, max=65535, help="Port; the first free one from 8501 on by default."),
     ] = None,
     base_url: Annotated[
         str, typer.Option("--base-url", help="Path prefix behind a proxy, e.g. /gnoise.", show_default=False)
@@ -86,9 +84,7 @@ def _entry() -> Path:
     for candidate in (package / "_app" / "main.py", package.parent / "app" / "main.py"):
         if candidate.is_file():
             return candidate
-    raise UserError(
-        f"expected the dashboard beside {package}, got none; try pip install --force-reinstall gnoise"
-    )
+    raise UserError(f"expected the dashboard beside {package}, got none; try pip install --force-reinstall gnoise")
 
 
 def _free_port() -> int:

@@ -42,7 +42,13 @@ def _print_json(report: "SourceReport") -> None:
                 "size_bytes": report.size_bytes,
                 "parameter_count": report.parameter_count,
                 "parameters": [
-                    {"name": p.name, "shape": list(p.shape), "dtype": p.dtype, "count": p.count, "tied_to": p.tied_to}
+                    {
+                        "name": p.name,
+                        "shape": list(p.shape),
+                        "dtype": p.dtype,
+                        "count": p.count,
+                        "tied_to": p.tied_to,
+                    }
                     for p in report.parameters
                 ],
                 "optimizer": dict(report.optimizer),

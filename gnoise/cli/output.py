@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from gnoise.charts.phrases import short
+from gnoise.charts.phrases import compact
 from gnoise.charts.verdict import Verdict
 from gnoise.records import Estimate, Layer, Recommendation, Remedy
 
@@ -76,12 +76,15 @@ def layer_table(
     remedies = {r.layer: r for r in recommendations}
     chosen = sorted(layers, key=lambda layer: _importance(layer, by_key, remedies), reverse=True)[:_ROWS]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("layer", overflow="ellipsis", no_wrap=True, max_width=34)
+    table.add_column("layer", overflow="ellipsis", no_wrap=True, min_width=20, max_width=40)
     for _, title in _COLUMNS:
         table.add_column(title, no_wrap=True, overflow="ellipsis")
-    table.add_column("remedy", no_wrap=True)
+    table.add_column("remedy", no_wrap=True, min_width=12)
     for layer in chosen:
-        cells = [short(by_key.get((layer.name, quantity)), signed=quantity == "averaging_slope") for quantity, _ in _COLUMNS]
+        cells = [
+            compact(by_key.get((layer.name, quantity)), signed=quantity == "averaging_slope")
+            for quantity, _ in _COLUMNS
+        ]
         remedy = remedies.get(layer.name)
         table.add_row(Text(layer.name), *cells, "–" if remedy is None else str(remedy.remedy))
     return table
@@ -96,7 +99,7 @@ def print_layers(
     """Print the table of layers and how many it leaves out."""
     console.print(Padding(layer_table(layers, estimates, recommendations), (1, 0, 0, 0)))
     if len(layers) > _ROWS:
-        console.print(f"… and {len(layers) - _ROWS} more layers; 95% intervals in brackets", style="dim")
+        console.print(f"… and {len(layers) - _ROWS} more layers; ± is the larger half of the 95% interval", style="dim")
 
 
 def _importance(

@@ -29,7 +29,11 @@ def profile(
     ] = None,
     factory: Annotated[
         str | None,
-        typer.Option(help="module:function that builds the module of a state dict.", rich_help_panel=_WHAT, show_default=False),
+        typer.Option(
+            help="module:function that builds the module of a state dict.",
+            rich_help_panel=_WHAT,
+            show_default=False,
+        ),
     ] = None,
     loss: Annotated[
         str | None,
@@ -37,24 +41,30 @@ def profile(
     ] = None,
     include: Annotated[
         str | None,
-        typer.Option(help="Only parameters whose name matches this expression.", rich_help_panel=_WHAT, show_default=False),
+        typer.Option(
+            help="Only parameters whose name matches this expression.",
+            rich_help_panel=_WHAT,
+            show_default=False,
+        ),
     ] = None,
     exclude: Annotated[
         str | None,
         typer.Option(help="Not the parameters whose name matches.", rich_help_panel=_WHAT, show_default=False),
     ] = None,
     draws: Annotated[
-        int | None, typer.Option(help="Gradients to draw, a multiple of 16.", rich_help_panel=_HOW, show_default="64")
+        int | None,
+        typer.Option(help="Gradients to draw, a multiple of 16.", rich_help_panel=_HOW, show_default="64"),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Examples per draw.", rich_help_panel=_HOW, show_default="8")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of data order and sampling.", rich_help_panel=_HOW, show_default="0")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, …", rich_help_panel=_HOW, show_default="auto")
+    seed: Annotated[
+        int | None, typer.Option(help="Of data order and sampling.", rich_help_panel=_HOW, show_default="0")
     ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …", rich_help_panel=_HOW, show_default="auto")] = None,
     mode: Annotated[
-        str | None, typer.Option(help="train (with dropout) or eval.", rich_help_panel=_HOW, show_default="train")
+        str | None,
+        typer.Option(help="train (with dropout) or eval.", rich_help_panel=_HOW, show_default="train"),
     ] = None,
     config: Annotated[
         Path | None,
@@ -66,12 +76,19 @@ def profile(
     ] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Run file to write.", rich_help_panel=_OUT, show_default="SOURCE's name.gnoise"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Run file to write.",
+            rich_help_panel=_OUT,
+            show_default="SOURCE's name.gnoise",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Replace the run file if it exists.", rich_help_panel=_OUT)] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout.", rich_help_panel=_OUT)] = False,
     fail_on: Annotated[
-        str, typer.Option(help="Exit with 1 from this severity on: info, warning, critical.", rich_help_panel=_OUT)
+        str,
+        typer.Option(help="Exit with 1 from this severity on: info, warning, critical.", rich_help_panel=_OUT),
     ] = "none",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.", rich_help_panel=_OUT)] = False,
 ) -> None:
@@ -83,10 +100,13 @@ def profile(
     from gnoise.cli.settings import resolve
 
     if fail_on not in _SEVERITIES:
-        raise UserError(f"expected --fail-on to be one of {', '.join(_SEVERITIES)}, got {fail_on!r}; try --fail-on warning")
+        raise UserError(
+            f"expected --fail-on to be one of {', '.join(_SEVERITIES)}, got {fail_on!r}; try --fail-on warning"
+        )
     if not source.exists():
         raise UserError(
-            f"expected a checkpoint, but {source} is not there; try gnoise profile PATH", exit_code=ExitCode.UNREADABLE
+            f"expected a checkpoint, but {source} is not there; try gnoise profile PATH",
+            exit_code=ExitCode.UNREADABLE,
         )
     flags: dict[str, object] = {
         "data": data,
@@ -184,14 +204,12 @@ def _report(path: Path, *, json: bool) -> None:
 
 
 def _exit_on_findings(path: Path, fail_on: str) -> None:
-    from gnoise.records import Remedy
+    from gnoise.records import Severity
     from gnoise.runfile import open_run
 
     if fail_on == "none":
         return
     with open_run(path) as run:
-        worst = max(
-            (_SEVERITIES.index(r.severity) for r in run.recommendations if r.remedy is not Remedy.NONE), default=0
-        )
-    if worst >= _SEVERITIES.index(fail_on):
+        worst = max((_SEVERITIES.index(r.severity) for r in run.recommendations), default=0)
+    if worst >= _SEVERITIES.index(Severity(fail_on)):
         raise typer.Exit(ExitCode.FINDINGS)

@@ -47,7 +47,7 @@ def resolve(
     Raises:
         UserError: a file cannot be read, or a value is not what it should be.
     """
-    origins = {name: "default" for name in Settings.model_fields}
+    origins = dict.fromkeys(Settings.model_fields, "default")
     values: dict[str, object] = {}
     file = config or _file_beside(source)
     layers: list[tuple[str, dict[str, object]]] = []
@@ -57,7 +57,7 @@ def resolve(
     layers.append(("flag", {key: value for key, value in flags.items() if value is not None}))
     for origin, layer in layers:
         values |= layer
-        origins |= {name: origin for name in layer}
+        origins |= dict.fromkeys(layer, origin)
     try:
         return Settings.model_validate(values), origins
     except ValidationError as error:
@@ -71,9 +71,13 @@ def _file_beside(source: Path) -> Path | None:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise unreadable(f"expected settings in {path}, but {error}; try fixing the file or --config OTHER") from error
+    data = values.get("data")
+    if isinstance(data, str) and (path.parent / data).exists():
+        values["data"] = str(path.parent / data)  # the file's own neighbour, wherever the user stands
+    return values
 
 
 def _environment() -> dict[str, object]:

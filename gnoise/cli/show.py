@@ -34,7 +34,7 @@ def show_run(path: Path) -> None:
     with open_run(path) as run:
         estimates, recommendations = run.estimates, run.recommendations
         console = result_console()
-        print_verdict(console, verdict(run.info, run.layers, estimates, recommendations, run=str(path)))
+        print_verdict(console, verdict(run.info, estimates, recommendations, run=str(path)))
         print_layers(console, run.layers, estimates, recommendations)
 
 
@@ -76,5 +76,7 @@ def _show_layer(path: Path, name: str) -> None:
     console.print(table)
     if recommendation is not None:
         params = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
-        console.print(Text(f"{recommendation.remedy}({params})" if params else str(recommendation.remedy), style="bold"))
+        console.print(
+            Text(f"{recommendation.remedy}({params})" if params else str(recommendation.remedy), style="bold")
+        )
         console.print(Text(recommendation.reason))

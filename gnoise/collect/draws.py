@@ -123,7 +123,7 @@ class DrawEngine:
             )
         return loss
 
-    def _hook(self, row: int):  # noqa: ANN202 - a closure torch calls
+    def _hook(self, row: int):
         def measure(grad: Tensor) -> None:
             norm = torch.linalg.vector_norm(grad.detach(), dtype=torch.float32)
             self._sq_norms_LE[row, self._example] += norm.square()

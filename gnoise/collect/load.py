@@ -36,7 +36,11 @@ def load_workload(
         )
     folder = path if path.is_dir() else path.parent
     loaded = load_data(
-        reference, folder=folder, block_size=model.block_size, vocab_size=model.vocab_size, tokenizer=model.tokenizer
+        reference,
+        folder=folder,
+        block_size=model.block_size,
+        vocab_size=model.vocab_size,
+        tokenizer=model.tokenizer,
     )
     return Workload(
         module=model.module,

@@ -78,7 +78,10 @@ def matrix_sample(rows: int, columns: int, numbers: list[MatrixNumbers]) -> Matr
     }
     nuclear = [x.nuclear for x in numbers if x.nuclear is not None]
     return MatrixSample(
-        rows=rows, columns=columns, nuclear=np.array(nuclear) if len(nuclear) == len(numbers) else None, **series
+        rows=rows,
+        columns=columns,
+        nuclear=np.array(nuclear) if len(nuclear) == len(numbers) else None,
+        **series,
     )
 
 

@@ -217,7 +217,9 @@ def expected_bytes(parameters: list[Parameter], *, draws: int, examples_per_draw
     """
     numel = sum(p.layer.numel for p in parameters)
     memory = 2 * 4 * numel + len(parameters) * 2 * 8 * (1 << 17)
-    sides = sum(sum((p.layer.shape[0], p.layer.numel // p.layer.shape[0])) for p in parameters if len(p.layer.shape) > 1)
+    sides = sum(
+        sum((p.layer.shape[0], p.layer.numel // p.layer.shape[0])) for p in parameters if len(p.layer.shape) > 1
+    )
     coordinates = sum(min(COORDINATES, p.layer.numel) for p in parameters)
     sketches = sum(min(6 * p.layer.numel, 60_000) for p in parameters) * BLOCKS
     disk = 4 * draws * coordinates + 2 * draws * sides + 8 * draws * examples_per_draw * len(parameters) + sketches

@@ -40,13 +40,12 @@ class CoordinateScale:
 
     def standardise(self, noise: Float32[Tensor, " coords"]) -> Float32[Tensor, " kept"]:
         """Divide one pair's noise (flat) by each coordinate's scale."""
-        if self._inverse is None:
-            self._freeze()
+        inverse = self._frozen() if self._inverse is None else self._inverse
         strided = noise[:: self._stride]
         kept = strided if self._keep is None else strided[self._keep]
-        return kept * self._inverse
+        return kept * inverse
 
-    def _freeze(self) -> None:
+    def _frozen(self) -> Tensor:
         """Turn the sums into the factor to multiply with; learning is over."""
         if self._log_sum is None or self._seen is None:
             raise RuntimeError("standardise before any pair was learnt")
@@ -56,3 +55,4 @@ class CoordinateScale:
             self._log_sum, self._seen = self._log_sum[self._keep], self._seen[self._keep]
         self._inverse = torch.exp(-self._log_sum / self._seen)
         self._log_sum = self._seen = None
+        return self._inverse

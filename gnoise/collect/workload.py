@@ -68,10 +68,7 @@ def examples_in(batch: Batch) -> int:
     Raises:
         UserError: the batch holds no tensor, or its tensors disagree.
     """
-    if isinstance(batch, Tensor):
-        tensors = [batch]
-    else:
-        tensors = list(batch.values() if isinstance(batch, dict) else batch)
+    tensors = [batch] if isinstance(batch, Tensor) else list(batch.values() if isinstance(batch, dict) else batch)
     sizes = {int(tensor.shape[0]) if tensor.ndim else 0 for tensor in tensors}
     if len(sizes) != 1 or sizes == {0}:
         raise unreadable(

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from gnoise.data.batches import as_batch, cut, describe, examples_in, join, layout, tensors
 from gnoise.data.data import Batch, Drawn, LoadedData, Wanted
-from gnoise.data.references import is_reference, load_reference
 from gnoise.data.windows import check_batch_size
 from gnoise.errors import UserError, unreadable
+from gnoise.references import is_reference, load_reference
 
 LOOKS_FOR: str = "module:function that yields batches"
 
@@ -126,9 +126,7 @@ def _options(reference: str, function: Callable[..., object]) -> tuple[str, ...]
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
-        raise UserError(
-            f"expected {reference} to be a Python function, got {error}; try wrapping it in one"
-        ) from error
+        raise UserError(f"expected {reference} to be a Python function, got {error}; try wrapping it in one") from error
     kinds = {parameter.name: parameter.kind for parameter in signature.parameters.values()}
     if inspect.Parameter.VAR_KEYWORD in kinds.values():
         return _OPTIONS

@@ -55,17 +55,13 @@ def _read(path: Path) -> str:
             f"{error.start:,}; try converting it, e.g. iconv -t utf-8"
         ) from error
     if not text.strip():
-        raise unreadable(
-            f"expected text in {path}, got {path.stat().st_size:,} bytes of nothing; try another file"
-        )
+        raise unreadable(f"expected text in {path}, got {path.stat().st_size:,} bytes of nothing; try another file")
     return text
 
 
 def _encode(text: str, tokenizer: Path) -> list[int]:
     if find_spec("tokenizers") is None:
-        raise UserError(
-            "expected the tokenizers package to read text with, got none; try pip install 'gnoise[hf]'"
-        )
+        raise UserError("expected the tokenizers package to read text with, got none; try pip install 'gnoise[hf]'")
     from tokenizers import Tokenizer
 
     try:

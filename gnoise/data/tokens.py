@@ -25,9 +25,7 @@ def load(reference: str, *, wanted: Wanted) -> LoadedData:
     path = Path(reference)
     size = path.stat().st_size
     if size == 0:
-        raise unreadable(
-            f"expected two bytes a token, got the empty file {path}; try preparing the data again"
-        )
+        raise unreadable(f"expected two bytes a token, got the empty file {path}; try preparing the data again")
     if size % 2:
         raise unreadable(
             f"expected an even number of bytes (two a token), got {size:,} in {path}; "

@@ -12,9 +12,7 @@ from gnoise.errors import UserError, unreadable
 _CHUNK = 1 << 24
 
 
-def token_data(
-    tokens: Integer[np.ndarray, " tokens"], *, wanted: Wanted, source: str, kind: str
-) -> LoadedData:
+def token_data(tokens: Integer[np.ndarray, " tokens"], *, wanted: Wanted, source: str, kind: str) -> LoadedData:
     """Cut tokens into windows.
 
     Window i holds ``block_size`` inputs and, shifted by one, as many targets: tokens i · block_size to

@@ -42,9 +42,6 @@ def estimates_table(estimates: tuple[Estimate, ...]) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.DataFrame(
-        [
-            (e.layer, e.quantity, e.value, e.low, e.high, e.stderr, e.n, str(e.status), e.note)
-            for e in estimates
-        ],
+        [(e.layer, e.quantity, e.value, e.low, e.high, e.stderr, e.n, str(e.status), e.note) for e in estimates],
         columns=["layer", "quantity", "value", "low", "high", "stderr", "n", "status", "note"],
     )

@@ -7,8 +7,8 @@ from typing import Protocol
 from gnoise.errors import UserError, unreadable
 from gnoise.models import huggingface, nanogpt, state_dict
 from gnoise.models.model import Batch, LoadedModel, Loss
-from gnoise.models.references import is_reference
 from gnoise.models.report import ParameterReport, SourceReport
+from gnoise.references import is_reference
 
 
 class ModelLoader(Protocol):
@@ -69,9 +69,7 @@ def _existing(source: str | Path) -> Path:
     if path.exists():
         return path
     if is_reference(str(source)):
-        raise UserError(
-            f"expected a checkpoint, got the function {source}; try CHECKPOINT --factory {source}"
-        )
+        raise UserError(f"expected a checkpoint, got the function {source}; try CHECKPOINT --factory {source}")
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, beside, n=1)
     likely = str(path.parent / close[0]) if close else "a path on this machine (gnoise downloads nothing)"

@@ -63,9 +63,7 @@ def check_names(own: Mapping[str, Tensor], state: Mapping[str, Tensor], source: 
     refuse_names(missing, [name for name in state if name not in own], expected=len(own), source=source)
 
 
-def refuse_names(
-    missing: Collection[str], unexpected: Collection[str], *, expected: int, source: Path
-) -> None:
+def refuse_names(missing: Collection[str], unexpected: Collection[str], *, expected: int, source: Path) -> None:
     """Raise unless both are empty.
 
     Args:

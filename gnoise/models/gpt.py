@@ -163,7 +163,5 @@ class GPT(nn.Module):
         logits_BTV = self.lm_head(self.transformer["ln_f"](x_BTC))
         if targets_BT is None:
             return logits_BTV, None
-        loss = functional.cross_entropy(
-            logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORED_TARGET
-        )
+        loss = functional.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORED_TARGET)
         return logits_BTV, loss

@@ -116,9 +116,7 @@ def _weights(path: Path) -> tuple[Path, ...]:
 
 def _load_module(path: Path, config: Mapping[str, JsonValue], files: tuple[Path, ...]) -> "PreTrainedModel":
     if find_spec("transformers") is None:
-        raise UserError(
-            f"expected the transformers package to load {path}, got none; try pip install 'gnoise[hf]'"
-        )
+        raise UserError(f"expected the transformers package to load {path}, got none; try pip install 'gnoise[hf]'")
     import transformers
 
     # A folder may name an attention kernel to download and run: the built-in one is the same function.
@@ -203,9 +201,7 @@ def _read_json(file: Path) -> dict[str, JsonValue]:
             f"expected JSON in {file}, got {type(error).__name__}: {error}; try copying the file again"
         ) from error
     if not isinstance(content, dict):
-        raise unreadable(
-            f"expected a JSON object in {file}, got {type(content).__name__}; try copying the file again"
-        )
+        raise unreadable(f"expected a JSON object in {file}, got {type(content).__name__}; try copying the file again")
     return content
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from gnoise.errors import UserError
 from gnoise.models.model import Batch, Loss
-from gnoise.models.references import load_reference
+from gnoise.references import load_reference
 
 _TRY_LOSS = "try --loss module:function, a function of (module, batch) that returns the mean loss"
 
@@ -109,9 +109,7 @@ def token_cross_entropy(logits_BTV: Tensor, targets_BT: Tensor, *, ignored: int)
         targets_BT: the ids to predict.
         ignored: target that does not count.
     """
-    return functional.cross_entropy(
-        logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=ignored
-    )
+    return functional.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=ignored)
 
 
 def _describe(value: object) -> str:

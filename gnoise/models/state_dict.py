@@ -19,8 +19,8 @@ from gnoise.models.files import (
 from gnoise.models.hyperparameters import hyperparameters
 from gnoise.models.losses import choose_loss, module_loss, scalar
 from gnoise.models.model import Batch, LoadedModel, Loss, count_parameters, in_millions
-from gnoise.models.references import load_reference
 from gnoise.models.report import SourceReport, report_safetensors, report_state, total_bytes
+from gnoise.references import load_reference
 
 LOOKS_FOR: str = "weight files (.pt, .pth, .ckpt, .safetensors) for --factory"
 FORMAT = "state dict"

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from gnoise.records import Estimate, Kind, Layer, Recommendation
-from gnoise.rules import heavy_entries, loud_examples, noisy_layer, none_needed, norm_spikes
+from gnoise.rules import heavy_entries, loud_examples, noisy_layer, none_needed, norm_spikes, quiet_examples
 from gnoise.rules.rule import Estimates, Findings, Rule
 
 RULES: tuple[Rule, ...] = (
     norm_spikes.recommend,
     loud_examples.recommend,
+    quiet_examples.recommend,
     heavy_entries.recommend,
     noisy_layer.recommend,
     none_needed.recommend,

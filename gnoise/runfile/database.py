@@ -35,7 +35,7 @@ def create_database(
     try:
         nascent.unlink(missing_ok=True)
         with closing(sqlite3.connect(nascent, isolation_level=None)) as connection:
-            connection.executescript(files(__package__).joinpath("schema.sql").read_text(encoding="utf-8"))
+            connection.executescript(files("gnoise.runfile").joinpath("schema.sql").read_text(encoding="utf-8"))
             with transaction(connection):
                 fill(connection)
         for suffix in ("-wal", "-shm", "-journal"):
@@ -128,6 +128,4 @@ def reading(path: Path) -> Iterator[None]:
 
 def _cannot_write(path: Path, error: Exception) -> UserError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    return UserError(
-        f"expected to write {path}, but {reason}; try another folder with -o", exit_code=ExitCode.USAGE
-    )
+    return UserError(f"expected to write {path}, but {reason}; try another folder with -o", exit_code=ExitCode.USAGE)

@@ -161,7 +161,10 @@ class Run:
         rows = self._query(
             "SELECT id, layer, quantity, value, low, high, stderr, n, status, note FROM estimate ORDER BY id"
         )
-        return {key: Estimate(*rest, Status(status), note) for key, *rest, status, note in rows}
+        return {
+            key: Estimate(layer, quantity, value, low, high, stderr, n, Status(status), note)
+            for key, layer, quantity, value, low, high, stderr, n, status, note in rows
+        }
 
     def _summed(self, name: str, shape: tuple[int, ...]) -> Array:
         """Sum an array over layers, blocks joined."""

@@ -106,13 +106,19 @@ class RunWriter:
             packed = pack(array)
             self._connection.execute(
                 "INSERT INTO array (layer, name, block, dtype, shape, codec, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (layer, name, self._blocks, packed.dtype, json.dumps(packed.shape), packed.codec, packed.data),
+                (
+                    layer,
+                    name,
+                    self._blocks,
+                    packed.dtype,
+                    json.dumps(packed.shape),
+                    packed.codec,
+                    packed.data,
+                ),
             )
 
 
-def write_findings(
-    path: Path, estimates: Sequence[Estimate], recommendations: Sequence[Recommendation]
-) -> None:
+def write_findings(path: Path, estimates: Sequence[Estimate], recommendations: Sequence[Recommendation]) -> None:
     """Replace a run's estimates and recommendations in one transaction; samples stay as they are.
 
     Raises:

@@ -1,16 +1,18 @@
 """One documented sample in, estimates out. The table of contents."""
 
-from gnoise.stats import averaging, localization, noise_scale, spikes, tails
-from gnoise.stats.statistic import Statistic, Subject
+from gnoise.stats import averaging, draw_norm, localization, noise_scale, quiet, spikes, tails
+from gnoise.stats.statistic import AnyStatistic, Statistic, Subject
 
-STATISTICS = (
+STATISTICS: tuple[AnyStatistic, ...] = (
     noise_scale.STATISTIC,
+    draw_norm.STATISTIC,
     spikes.STATISTIC,
     spikes.CLIP_RATE,
+    quiet.STATISTIC,
     tails.STATISTIC,
     averaging.STATISTIC,
     localization.STATISTIC,
 )
 """Every statistic ``gnoise analyze`` fits, in the order it reports them."""
 
-__all__ = ["STATISTICS", "Statistic", "Subject"]
+__all__ = ["STATISTICS", "AnyStatistic", "Statistic", "Subject"]

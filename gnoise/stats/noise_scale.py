@@ -225,9 +225,7 @@ def _trace_cov(name: str | None, moments: BlockMoments, scale: float, constant: 
         return no_estimate(name, "trace_cov", Status.CONSTANT, values.size)
     found = _mean_interval(values, moments.covariance[0, 0], scale)
     status = Status.HEAVY_TAILED if heavy else Status.OK
-    return Estimate(
-        name, "trace_cov", found.value, found.low, found.high, found.stderr, values.size, status, heavy
-    )
+    return Estimate(name, "trace_cov", found.value, found.low, found.high, found.stderr, values.size, status, heavy)
 
 
 def _b_simple(name: str | None, moments: BlockMoments, constant: bool, heavy: str) -> Estimate:

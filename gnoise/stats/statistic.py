@@ -47,7 +47,7 @@ class Statistic(Generic[SampleT]):
     Attributes:
         name: for tables of contents.
         needs: the sample's type.
-        quantities: names from :mod:`gnoise.quantities`, each reported exactly once per subject.
+        quantities: names from :mod:`gnoise.quantities`, each reported exactly once per subject, or none of them.
         estimate: the function; never raises on bad data, says so in a status.
         whole_model: also run on the sum over layers (only :class:`NormSample` has one).
     """
@@ -57,3 +57,7 @@ class Statistic(Generic[SampleT]):
     quantities: tuple[str, ...]
     estimate: Callable[[Subject, SampleT], list[Estimate]]
     whole_model: bool = False
+
+
+AnyStatistic = Statistic[NormSample] | Statistic[SketchSample] | Statistic[CoordinateSample] | Statistic[MatrixSample]
+"""A statistic of whichever sample."""

@@ -136,9 +136,9 @@ def _scale(name: str | None, quantity: str, entries: View, draws: View) -> Estim
 def _heterogeneity(name: str | None, entries: View, draws: View) -> Estimate:
     """Report the share of 2 − α (entries) that dividing by each entry's own scale removes.
 
-    Without heaviness there is nothing to share out (``CONSTANT``, and the note says so). Where
-    heaviness is there but its interval reaches 2 the share may be anything (``TOO_FEW_DRAWS``). The standard
-    error takes the two views as independent; they share draws, which can only make it smaller.
+    Without heaviness there is nothing to share out (``NOT_HEAVY``). Where heaviness is there but its interval
+    reaches 2 the share may be anything (``TOO_FEW_DRAWS``). The standard error takes the two views as
+    independent; they share draws, which can only make it smaller.
     """
     quantity = "heterogeneity"
     for view in (entries, draws):
@@ -146,8 +146,7 @@ def _heterogeneity(name: str | None, entries: View, draws: View) -> Estimate:
             return no_estimate(name, quantity, view.status, view.blocks)
     heavy = GAUSSIAN - entries.fit.exponent
     if entries.fit.exponent >= _NOT_HEAVY_FROM:
-        note = "entries are not heavy-tailed: there is no heaviness to explain"
-        return no_estimate(name, quantity, Status.CONSTANT, draws.blocks, note)
+        return no_estimate(name, quantity, Status.NOT_HEAVY, draws.blocks)
     if t_interval(heavy, entries.alpha_stderr, entries.blocks - 1).low <= 0.0:
         return no_estimate(name, quantity, Status.TOO_FEW_DRAWS, draws.blocks)
     left = GAUSSIAN - draws.fit.exponent

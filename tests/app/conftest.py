@@ -1,6 +1,7 @@
 """Runs on disk, made by hand: analyzed, not analyzed, cut off, and a file that is no run."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +32,22 @@ def _samples(rng: np.random.Generator, block: int) -> LayerSamples:
     )
 
 
+def write_blocks(writer: RunWriter, blocks: Iterable[int]) -> None:
+    """Append blocks of draws of six layers."""
+    rng = np.random.default_rng(1)
+    for block in blocks:
+        draws = DrawSample(
+            rng.integers(0, 99, (DRAWS, EXAMPLES)),
+            rng.random((DRAWS, EXAMPLES)),
+            np.full((DRAWS, EXAMPLES), 1 / EXAMPLES),
+        )
+        writer.write_block(draws, {layer.name: _samples(rng, block) for layer in LAYERS})
+
+
 def write_run(path: Path, *, blocks: int = BLOCKS, state: RunState = RunState.COMPLETE) -> Path:
     """Write a run of six layers without findings."""
-    rng = np.random.default_rng(1)
     with RunWriter(path, info=INFO, layers=LAYERS) as writer:
-        for block in range(blocks):
-            draws = DrawSample(
-                rng.integers(0, 99, (DRAWS, EXAMPLES)),
-                rng.random((DRAWS, EXAMPLES)),
-                np.full((DRAWS, EXAMPLES), 1 / EXAMPLES),
-            )
-            writer.write_block(draws, {layer.name: _samples(rng, block) for layer in LAYERS})
+        write_blocks(writer, range(blocks))
         writer.finish(state)
     return path
 

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from gnoise.records import RunState
-from tests.app.conftest import MAIN, write_run
-from tests.charts.records import HOSTILE, LAYERS
+from gnoise.runfile import RunWriter
+from tests.app.conftest import MAIN, write_blocks, write_run
+from tests.charts.records import HOSTILE, INFO, LAYERS
 
 
 def _layers_page(path: str) -> None:
@@ -81,20 +81,28 @@ def test_several_runs_are_chosen_by_the_url(open_app, full_run: Path, bare_run: 
     assert "Nothing was analysed yet" in _html(test)
 
 
-def test_a_url_opens_no_file_that_was_not_handed_over(
-    open_app, full_run: Path, bare_run: Path, tmp_path: Path
-) -> None:
+def test_a_url_opens_no_file_that_was_not_handed_over(open_app, full_run: Path, bare_run: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "other.gnoise", blocks=1)
     test = open_app(full_run, bare_run, run=str(other))
     assert test.selectbox(key="run").value == "full.gnoise"
 
 
-@pytest.mark.parametrize("state", [RunState.COLLECTING, RunState.INTERRUPTED])
-def test_an_unfinished_run_says_how_far_it_came(open_app, tmp_path: Path, state: RunState) -> None:
-    test = open_app(write_run(tmp_path / "part.gnoise", blocks=2, state=state))
+def test_a_run_cut_off_says_how_far_it_came(open_app, tmp_path: Path) -> None:
+    test = open_app(write_run(tmp_path / "part.gnoise", blocks=2, state=RunState.INTERRUPTED))
     assert not test.exception
-    expected = "interrupted" if state is RunState.COLLECTING else str(state)
-    assert [info.value for info in test.info] == [f"This run is {expected}: 16 of 64 draws so far."]
+    assert [info.value for info in test.info] == ["This run is interrupted: 16 of 64 draws so far."]
+
+
+def test_a_run_still_being_written_is_followed(open_app, tmp_path: Path) -> None:
+    path = tmp_path / "growing.gnoise"
+    with RunWriter(path, info=INFO, layers=LAYERS) as writer:
+        write_blocks(writer, range(2))
+        test = open_app(path)
+        assert [info.value for info in test.info] == ["This run is collecting: 16 of 64 draws so far."]
+        write_blocks(writer, range(2, 3))
+        test.run()
+        assert [info.value for info in test.info] == ["This run is collecting: 24 of 64 draws so far."]
+    assert not test.exception
 
 
 def test_layers_shows_the_table_and_the_first_layer_with_a_remedy(full_run: Path) -> None:

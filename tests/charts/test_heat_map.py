@@ -26,9 +26,7 @@ def test_the_loudest_cell_is_named_with_its_interval() -> None:
 
 def test_a_calm_run_is_called_calm() -> None:
     calm = [each for each in ESTIMATES if each.quantity != "row_dispersion"]
-    assert heat_map(LAYERS, calm).finding == (
-        "None of 6 layers has a number that is loud with its whole interval."
-    )
+    assert heat_map(LAYERS, calm).finding == ("None of 6 layers has a number that is loud with its whole interval.")
 
 
 def test_nothing_analyzed_says_what_to_type() -> None:

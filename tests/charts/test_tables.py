@@ -35,9 +35,7 @@ def test_layer_table_says_why_an_interval_is_missing() -> None:
 
 
 def test_estimate_table_gives_advice_in_place_of_a_number() -> None:
-    table = estimate_table(
-        [known("w", "b_simple", 12.0, 10.0, None), unknown("w", "alpha_draws", Status.CONSTANT)]
-    )
+    table = estimate_table([known("w", "b_simple", 12.0, 10.0, None), unknown("w", "alpha_draws", Status.CONSTANT)])
     assert table.iloc[0]["95% interval"] == "≥ 10.0"
     assert table.iloc[0]["unit"] == "examples"
     assert table.iloc[1]["value"] == "–"

@@ -111,9 +111,7 @@ def test_without_the_view_across_draws_it_says_so() -> None:
 
 
 def test_equal_values_do_not_break_it() -> None:
-    chart = tail(
-        SketchSample(tuple(sketch_from_values(np.ones(500, np.float32)) for _ in range(8)), (), 0), []
-    )
+    chart = tail(SketchSample(tuple(sketch_from_values(np.ones(500, np.float32)) for _ in range(8)), (), 0), [])
     assert re.search(r"beyond 1\.00 \(1\.00 to 1\.00\) medians", chart.finding)
 
 

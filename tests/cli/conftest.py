@@ -60,7 +60,12 @@ def write_checkpoint(folder: Path, *, nan: bool = False, drop: str | None = None
             "model_args": asdict(config),
             "iter_num": 7,
             "best_val_loss": 3.0,
-            "config": {"batch_size": 4, "gradient_accumulation_steps": 1, "grad_clip": 1.0, "learning_rate": 1e-3},
+            "config": {
+                "batch_size": 4,
+                "gradient_accumulation_steps": 1,
+                "grad_clip": 1.0,
+                "learning_rate": 1e-3,
+            },
         },
         folder / "ckpt.pt",
     )

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from tests.collect.workloads import Planted, TiedModel, cross_entropy, tied_workload, token_batches
 
 from gnoise.collect import Workload, trainable_parameters
 from gnoise.collect.draws import DrawEngine, prepare
 from gnoise.collect.workload import Batch, example_of, examples_in, move
 from gnoise.errors import UserError
+from tests.collect.workloads import Planted, TiedModel, cross_entropy, tied_workload, token_batches
 
 
 def test_norms_are_those_of_one_backward_pass_per_example() -> None:

@@ -60,7 +60,8 @@ class Planted(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         assert isinstance(batch, tuple)
         return sum(
-            ((w * g).flatten(1).sum(1).mean() for w, g in zip(self.weights, batch, strict=True)), torch.zeros(())
+            ((w * g).flatten(1).sum(1).mean() for w, g in zip(self.weights, batch, strict=True)),
+            torch.zeros(()),
         )
 
 
@@ -72,7 +73,10 @@ def planted_workload(draw_gradients, *shapes: tuple[int, ...]) -> Workload:
         first = 0
         while True:
             arrays = draw_gradients(rng, examples)
-            yield tuple(torch.tensor(a, dtype=torch.float32) for a in arrays), np.arange(first, first + examples)
+            yield (
+                tuple(torch.tensor(a, dtype=torch.float32) for a in arrays),
+                np.arange(first, first + examples),
+            )
             first += examples
 
     return Workload(Planted(*shapes), lambda module, batch: module(batch), batches)

@@ -93,9 +93,7 @@ def matrix_sample(noise: np.ndarray) -> MatrixSample:
     left, sigmas, right = np.linalg.svd(finite, full_matrices=False)
     poison = np.where(np.isfinite(noise).all((1, 2)), 0.0, np.nan)
     magnitude = np.abs(noise)
-    limit = 3.0 * np.array([np.median(x[x > 0]) if (x > 0).any() else 0.0 for x in magnitude]).reshape(
-        -1, 1, 1
-    )
+    limit = 3.0 * np.array([np.median(x[x > 0]) if (x > 0).any() else 0.0 for x in magnitude]).reshape(-1, 1, 1)
     winsorised = np.square(np.minimum(magnitude, limit))
     alive = sigmas[:, 0] > 0
     return MatrixSample(

@@ -67,9 +67,7 @@ HEALTHY: dict[str, Callable[[], np.ndarray]] = {
 DEGENERATE: dict[str, Callable[[], np.ndarray]] = {
     "zeros": lambda: np.zeros_like(samples.gaussian()),
     "constant": lambda: np.full_like(samples.gaussian(), 0.25),
-    "no noise, unequal entries": lambda: (
-        np.ones_like(samples.gaussian()) * np.arange(1.0, 1 + samples.COLUMNS)
-    ),
+    "no noise, unequal entries": lambda: np.ones_like(samples.gaussian()) * np.arange(1.0, 1 + samples.COLUMNS),
     "nan": _with(math.nan, 3, 1, 2, 2),
     "inf": _with(math.inf, 3, 1, 2, 2),
     "all nan": lambda: np.full_like(samples.gaussian(), math.nan),

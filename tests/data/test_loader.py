@@ -103,9 +103,7 @@ def test_yields_are_cut_and_joined(folder: Path, batch_size: int) -> None:
     everything = [1000 * seed + row for seed in range(10) for row in range(9)]
     assert values == everything[: 3 * batch_size]
     assert all(len(_part(one, "x")) == len(_part(one, "y")) == batch_size for one in drawn)
-    np.testing.assert_array_equal(
-        np.concatenate([one.example_ids for one in drawn]), np.arange(3 * batch_size)
-    )
+    np.testing.assert_array_equal(np.concatenate([one.example_ids for one in drawn]), np.arange(3 * batch_size))
 
 
 def test_lists_and_torch_loaders(folder: Path) -> None:

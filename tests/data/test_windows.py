@@ -20,9 +20,7 @@ def _write(path: Path, tokens: np.ndarray) -> str:
     return str(path)
 
 
-def _draw(
-    data: LoadedData, *, batches: int, batch_size: int = 4, seed: int = 0
-) -> tuple[np.ndarray, torch.Tensor]:
+def _draw(data: LoadedData, *, batches: int, batch_size: int = 4, seed: int = 0) -> tuple[np.ndarray, torch.Tensor]:
     drawn = list(islice(data.draw(batch_size=batch_size, seed=seed), batches))
     return np.stack([one.example_ids for one in drawn]), torch.stack([one.batch[0] for one in drawn])
 
@@ -81,8 +79,7 @@ def test_relative_to_the_current_folder_then_the_checkpoints(tmp_path: Path, mon
     _write(tmp_path / "checkpoint" / "val.bin", np.arange(41))
     monkeypatch.chdir(tmp_path / "here")
     found = [
-        load_data(name, folder=tmp_path / "checkpoint", block_size=10).examples
-        for name in ("train.bin", "val.bin")
+        load_data(name, folder=tmp_path / "checkpoint", block_size=10).examples for name in ("train.bin", "val.bin")
     ]
     assert found == [2, 4]
 
@@ -186,9 +183,7 @@ def test_text_needs_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         load_data("a.txt", folder=tmp_path, block_size=2)
 
 
-@pytest.mark.parametrize(
-    ("content", "fragment"), [(b"", "0 bytes"), (b"\n \n", "nothing"), (b"ab\xff", "position 2")]
-)
+@pytest.mark.parametrize(("content", "fragment"), [(b"", "0 bytes"), (b"\n \n", "nothing"), (b"ab\xff", "position 2")])
 def test_text_that_is_none(tmp_path: Path, content: bytes, fragment: str) -> None:
     write_tokenizer(tmp_path / "tokenizer.json")
     (tmp_path / "a.txt").write_bytes(content)

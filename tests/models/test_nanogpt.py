@@ -81,11 +81,7 @@ def test_compiled_names_and_old_masks_and_half_precision(tmp_path: Path) -> None
 
 
 def test_bias_is_read_off_the_weights_of_old_checkpoints(tmp_path: Path) -> None:
-    args = {
-        key: value
-        for key, value in nanogpt_checkpoint()["model_args"].items()
-        if key not in ("bias", "dropout")
-    }
+    args = {key: value for key, value in nanogpt_checkpoint()["model_args"].items() if key not in ("bias", "dropout")}
     module = load_model(write_nanogpt(tmp_path, model=gpt(bias=True).state_dict(), model_args=args)).module
     assert module.transformer["ln_f"].bias is not None
 
@@ -202,8 +198,7 @@ def test_nan_weights_name_tensor_and_count(tmp_path: Path) -> None:
 def test_edited_architecture_takes_a_factory(tmp_path: Path) -> None:
     write_nanogpt(tmp_path)
     (tmp_path / "mine.py").write_text(
-        "from gnoise.models.gpt import GPT, GPTConfig\n"
-        "def make(): return GPT(GPTConfig(8, 16, 1, 2, 8, 0.0, False))\n"
+        "from gnoise.models.gpt import GPT, GPTConfig\ndef make(): return GPT(GPTConfig(8, 16, 1, 2, 8, 0.0, False))\n"
     )
     model = load_model(tmp_path, factory="mine:make")
     assert model.optimizer["iteration"] == 3000

@@ -148,9 +148,7 @@ def test_shapes_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_nan_in_safetensors(tmp_path: Path) -> None:
-    state = torch.load(write_factory(tmp_path), weights_only=True) | {
-        "2.bias": torch.full((2,), float("nan"))
-    }
+    state = torch.load(write_factory(tmp_path), weights_only=True) | {"2.bias": torch.full((2,), float("nan"))}
     save_file(state, tmp_path / "nan.safetensors")
     with refused(ExitCode.UNREADABLE, "2 NaN", "2.bias"):
         load_model(tmp_path / "nan.safetensors", factory="factory:make")

@@ -1,6 +1,6 @@
 import pytest
 
-from gnoise.records import Estimate, Kind, Layer, Remedy, Status
+from gnoise.records import Estimate, Kind, Layer, Remedy, Severity, Status
 from gnoise.rules import RULES, Findings, recommend, recommend_all
 
 MATRIX = Layer("h.0.mlp.weight", Kind.MLP, (64, 32), 0)
@@ -93,6 +93,16 @@ def test_loud_examples_are_named_for_the_model_only() -> None:
     assert (answer.scope, answer.layer, answer.remedy) == ("model", None, Remedy.STABILIZE)
     assert "example 1377 (loss 9.81)" in answer.reason
     assert recommend(findings(loud, *GAUSSIAN)).remedy is Remedy.NONE
+
+
+def test_quiet_examples_are_a_warning_without_a_remedy() -> None:
+    quiet = number("quiet_example_share", 0.014, 0.008, 0.023, layer=None, note="example 53 (loss 7.25)")
+    answer = recommend(findings(quiet, number("spike_ratio", 1.2, layer=None), layer=None))
+    assert (answer.remedy, answer.severity) == (Remedy.NONE, Severity.WARNING)
+    assert "1.4% of the examples" in answer.reason
+    assert "example 53 (loss 7.25)" in answer.reason
+    chance = recommend(findings(number("quiet_example_share", 0.002, 0.0003, 0.007, layer=None), layer=None))
+    assert chance.severity is Severity.INFO
 
 
 def test_a_layer_far_noisier_than_its_kind_gets_a_smaller_rate() -> None:

@@ -140,7 +140,16 @@ def test_findings_are_replaced_whole_and_samples_left_alone(tmp_path: Path) -> N
     write_run(path)
     because = estimate(3.0)
     recommendation = Recommendation(
-        "layer", "wte.weight", Remedy.SHRINK, {"scale": 1.5}, Status.OK, "why", (because,), Severity.WARNING, 1.0, 1.2
+        "layer",
+        "wte.weight",
+        Remedy.SHRINK,
+        {"scale": 1.5},
+        Status.OK,
+        "why",
+        (because,),
+        Severity.WARNING,
+        1.0,
+        1.2,
     )
     write_findings(path, [because, estimate(None, Status.NO_SIGNAL, "grad_sq_norm")], [recommendation])
     with open_run(path) as run:
@@ -224,16 +233,21 @@ def test_a_newer_format_is_refused_naming_both(tmp_path: Path) -> None:
         open_run(path)
 
 
+def read_all(path: Path) -> None:
+    with open_run(path) as run:
+        for layer in run.layers:
+            run.samples(layer.name)
+        _ = run.estimates, run.recommendations, run.draws
+
+
 def test_a_truncated_run_is_one_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "r.gnoise"
     write_run(path)
     whole = path.read_bytes()
     for size in (20, 1000, 5000, len(whole) - 8192):
         path.write_bytes(whole[:size])
-        with pytest.raises(UserError, match="expected") as caught, open_run(path) as run:
-            for layer in run.layers:
-                run.samples(layer.name)
-            _ = run.estimates, run.recommendations, run.draws
+        with pytest.raises(UserError, match="expected") as caught:
+            read_all(path)
         assert caught.value.exit_code == 3
 
 
@@ -263,7 +277,10 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_last_whole_block(tmp_path: P
     path = tmp_path / "r.gnoise"
     script = KILLED.format(tests=str(Path(__file__).parent), path=str(path))
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": "."}
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": "."},
     )
     assert process.stdout is not None
     assert process.stdin is not None

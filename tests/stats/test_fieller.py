@@ -32,9 +32,7 @@ def _statistic(theta: float, numerator: np.ndarray, denominator: np.ndarray) -> 
 
 
 @given(seeds, shifts, shifts)
-def test_every_ratio_inside_passes_the_t_test_and_every_one_outside_fails(
-    seed: int, over: float, under: float
-) -> None:
+def test_every_ratio_inside_passes_the_t_test_and_every_one_outside_fails(seed: int, over: float, under: float) -> None:
     numerator, denominator = _pairs(seed, 2.0 + over, under)
     found = fieller_set(numerator, denominator)
     if denominator.mean() <= 0.0 or numerator.mean() <= 0.0:
@@ -116,9 +114,7 @@ def test_a_wider_level_gives_a_wider_set() -> None:
 def test_equal_quantiles_give_the_plain_set() -> None:
     numerator, denominator = _pairs(5, 4.0, 3.0)
     means = np.array([numerator.mean(), denominator.mean()])
-    assert ratio_set(means, np.cov(numerator, denominator) / 8, (T7, T7)) == fieller_set(
-        numerator, denominator
-    )
+    assert ratio_set(means, np.cov(numerator, denominator) / 8, (T7, T7)) == fieller_set(numerator, denominator)
 
 
 def test_without_skewness_the_quantiles_are_students() -> None:

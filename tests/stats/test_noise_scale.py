@@ -55,9 +55,7 @@ def _estimate(gradients: np.ndarray, weights: np.ndarray | None = None) -> dict[
 
 
 def _covers(estimate: Estimate, truth: float) -> bool:
-    return (estimate.low is None or estimate.low <= truth) and (
-        estimate.high is None or truth <= estimate.high
-    )
+    return (estimate.low is None or estimate.low <= truth) and (estimate.high is None or truth <= estimate.high)
 
 
 def test_two_sizes_give_back_what_their_expectations_were_made_of() -> None:

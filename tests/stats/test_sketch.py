@@ -126,9 +126,7 @@ def test_zeros_take_no_part() -> None:
     frequencies = np.linspace(0.1, 3.0, 7)
     bare, with_zeros = sketch_from_values(values), sketch_from_values(padded)
     assert np.array_equal(quantiles(bare, LEVELS), quantiles(with_zeros, LEVELS))
-    assert np.array_equal(
-        characteristic_function(bare, frequencies), characteristic_function(with_zeros, frequencies)
-    )
+    assert np.array_equal(characteristic_function(bare, frequencies), characteristic_function(with_zeros, frequencies))
 
 
 def test_characteristic_function_agrees_with_the_values() -> None:

@@ -146,9 +146,7 @@ def test_the_tail_gate_opens_for_heavy_tails_only(law: str, least: float, most: 
 @pytest.mark.parametrize("degrees", [8.0])
 def test_the_tail_gate_lets_moderate_tails_through(degrees: float) -> None:
     rng = np.random.default_rng(6)
-    heavy = [
-        heavy_tail_index(rng.chisquare(10, 512) / rng.chisquare(degrees, 512)) is not None for _ in range(300)
-    ]
+    heavy = [heavy_tail_index(rng.chisquare(10, 512) / rng.chisquare(degrees, 512)) is not None for _ in range(300)]
     assert np.mean(heavy) <= 0.05
 
 
