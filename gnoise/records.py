@@ -69,7 +69,7 @@ _ADVICE: dict[Status, str] = {
     Status.CONSTANT: "every value was the same: there is no noise to describe",
     Status.NON_FINITE: "NaN or Inf among the gradients: look at the loss and the precision first",
     Status.NOT_CONSTANT_SLOPE: "the averaging slope changes with the batch: tails that averaging does remove",
-    Status.HEAVY_TAILED: "per-example tails are so heavy that this interval is too short: read it as a floor",
+    Status.HEAVY_TAILED: "one-example gradients are so heavy-tailed that the truth may lie outside of this interval",
     Status.NOT_HEAVY: "the entries are not heavy-tailed to begin with: there is nothing to explain",
     Status.NOT_CONVERGED: "the fit did not settle: report this run file as a bug",
 }

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from gnoise.charts.phrases import interval, number, plural, sentence
 from gnoise.records import Estimate, Recommendation, Remedy, RunInfo, Severity
+from gnoise.rules.heavy_entries import SLOPE
+from gnoise.rules.none_needed import GAUSSIAN_ENOUGH
 
-GAUSSIAN_ENOUGH = -0.40
-"""An averaging slope down to this counts as Gaussian, or nearly."""
 _SHOWN = 3
 _OFTEN = 0.5
 _MODEL_LINES = ("draw_norm", "clip_rate", "spike_ratio", "quiet_example_share")
@@ -71,22 +71,28 @@ def _headline(
     own = next((r for r in recommendations if r.layer is None), None)
     parts: list[str] = []
     if own is not None and own.severity is not Severity.INFO:
-        parts.append(_model_words(own))
+        parts.append(_model_words(own, plural(info.example)))
     if treated:
         kinds = " or ".join(sorted({str(r.remedy) for r in treated}))
-        parts.append(f"{len(treated)} of {layers} layers ask for a remedy ({kinds}); the rest need none.")
+        ask = "layer asks" if len(treated) == 1 else "layers ask"
+        parts.append(f"{len(treated)} of {layers} {ask} for a remedy ({kinds}); the rest need none.")
     if not parts:
         parts.append(f"No remedy indicated: {_averaging_words(estimates)}.")
     return " ".join([*parts, _scale_words(info, model.get("b_simple"))])
 
 
-def _model_words(recommendation: Recommendation) -> str:
+def _model_words(recommendation: Recommendation, examples: str) -> str:
     """Put the whole model's warning into one sentence, by the estimate it rests on."""
     first = recommendation.because[0]
+    value = first.value or 0.0
     if first.quantity == "quiet_example_share":
-        return f"{first.value:.1%} of the examples teach next to nothing: a data fault, read them first."
-    loud = "draws" if first.quantity == "spike_ratio" else "examples"
-    return f"A few {loud} are far louder than the rest: {recommendation.remedy} the whole model."
+        return f"{value:.1%} of the {examples} teach next to nothing, as a data fault does: read them first."
+    if first.quantity == "example_spike_ratio":
+        return (
+            f"A few {examples} have gradients up to {value:.1f} times the median, as a data fault does: "
+            f"read them first, and {recommendation.remedy} until they are gone."
+        )
+    return f"A few draws are up to {value:.1f} times as loud as the median: {recommendation.remedy} the whole model."
 
 
 def _averaging_words(estimates: Sequence[Estimate]) -> str:
@@ -112,14 +118,16 @@ def _why(
     estimates: Sequence[Estimate],
     recommendations: Sequence[Recommendation],
 ) -> tuple[str, ...]:
-    lines: list[str] = []
+    warnings = [r for r in recommendations if r.layer is None and r.severity is not Severity.INFO]
+    lines = [r.reason for r in warnings]
     if "b_simple" in model:
         tokens = info.tokens_per_example
         value = model["b_simple"].value
         in_tokens = f" = {number(value * tokens)} tokens" if tokens and value is not None else ""
         lines.append(sentence(model["b_simple"], unit=plural(info.example) + in_tokens))
-    lines += [_with_note(model[name]) for name in _MODEL_LINES if name in model]
-    lines += [line for line in (_tails(estimates),) if line]
+    told = {r.because[0].quantity for r in warnings}
+    lines += [_with_note(model[name]) for name in _MODEL_LINES if name in model and name not in told]
+    lines += _tails(estimates)
     active = [r for r in recommendations if r.remedy is not Remedy.NONE and r.layer is not None]
     lines += [f"{r.layer}: {r.remedy}, because {r.reason}" for r in active[:_SHOWN]]
     if len(active) > _SHOWN:
@@ -131,24 +139,24 @@ def _with_note(estimate: Estimate) -> str:
     return f"{sentence(estimate)} — {estimate.note}" if estimate.note else sentence(estimate)
 
 
-def _tails(estimates: Sequence[Estimate]) -> str:
+def _tails(estimates: Sequence[Estimate]) -> list[str]:
     """Say what the three views of the tails agree on."""
     pooled = _lowest(estimates, "alpha_entries")
     own = _lowest(estimates, "alpha_draws")
     slopes = [e for e in estimates if e.quantity == "averaging_slope" and e.value is not None]
     if pooled is None or own is None or not slopes:
-        return ""
-    slow = [e for e in slopes if e.low is not None and e.low > GAUSSIAN_ENOUGH]
+        return []
+    slow = [e for e in slopes if e.low is not None and e.low > SLOPE]
     named = ", ".join(str(e.layer) for e in slow[:_SHOWN]) + (", …" if len(slow) > _SHOWN else "")
     surviving = (
         f"averaging is surely slower than on Gaussian noise in {named}"
         if slow
         else f"averaging works as on Gaussian noise, or nearly, in all {len(slopes)} layers judged"
     )
-    return (
+    return [
         f"tails: α of pooled entries is as low as {pooled.value:.2f} ({pooled.layer}), with each entry's own "
         f"scale taken out {own.value:.2f} ({own.layer}); {surviving}"
-    )
+    ]
 
 
 def _lowest(estimates: Sequence[Estimate], quantity: str) -> Estimate | None:

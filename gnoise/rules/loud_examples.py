@@ -16,11 +16,11 @@ def recommend(findings: Findings) -> Recommendation | None:
     loud = findings.usable("example_spike_ratio")
     if findings.layer is not None or loud is None or loud.low is None or loud.low < LOUD:
         return None
-    named = f" ({loud.note})" if loud.note else ""
+    named = f": {loud.note}" if loud.note else ""
     return findings.recommendation(
         Remedy.STABILIZE,
-        f"single examples have gradients {loud.value:.1f} times the median{named}: read those examples first; "
-        "until they are gone the stabilizer bounds what they do",
+        f"single examples have gradients up to {loud.value:.1f} times the median (95% interval {loud.low:.1f} to "
+        f"{loud.high:.1f}){named}; read them first, until they are gone the stabilizer bounds what they do",
         loud,
         findings.usable("spike_ratio"),
         params={"gammas": [0.6, 0.999], "max_ratio": 1.0},

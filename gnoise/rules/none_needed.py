@@ -3,7 +3,7 @@
 from gnoise.records import Recommendation, Remedy, Status
 from gnoise.rules.rule import Findings
 
-GAUSSIAN_ENOUGH = -0.40
+GAUSSIAN_ENOUGH = -0.45
 """An averaging slope down to this counts as Gaussian, or nearly."""
 _MODEL_EVIDENCE = ("spike_ratio", "example_spike_ratio", "b_simple")
 _LAYER_EVIDENCE = ("averaging_slope", "alpha_draws", "spike_ratio", "b_simple")
