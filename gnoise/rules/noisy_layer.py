@@ -2,6 +2,7 @@
 
 import statistics
 
+from gnoise.formulas import lr_multiplier
 from gnoise.records import Recommendation, Remedy, Severity
 from gnoise.rules.rule import Findings
 
@@ -33,6 +34,6 @@ def recommend(findings: Findings) -> Recommendation | None:
         f"its noise scale is {own.value / median:.0f} times the median of the {len(scales)} "
         f"{findings.layer.kind} tensors: the step it takes is mostly noise",
         own,
-        params={"lr_multiplier": round(max(_FLOOR, (median / own.value) ** 0.5), 3)},
+        params={"lr_multiplier": round(max(_FLOOR, lr_multiplier(median / own.value, 1.0)), 3)},
         severity=Severity.WARNING,
     )

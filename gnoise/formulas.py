@@ -1,0 +1,134 @@
+"""Update equations of remedies and optimizers, written once with operators only.
+
+NumPy arrays (evidence on recorded draws) and torch tensors (training) both pass through: nothing here
+imports either. Every remedy's neutral setting, a limit or scale of infinity, returns its argument bit for bit.
+"""
+
+from typing import Any
+
+Array = Any
+"""A NumPy array or a torch tensor; what comes out is what went in."""
+
+_TINY = 1e-38
+
+
+def clip_value(x: Array, limit: Array) -> Array:
+    """Clip every entry to ±limit.
+
+    Args:
+        x: gradient entries.
+        limit: τ > 0, one number or one an entry; infinity changes nothing.
+    """
+    return x.clip(-limit, limit)
+
+
+def shrink_rational(x: Array, scale: Array) -> Array:
+    r"""Shrink entries beyond a scale back towards zero: $x / (1 + (x/\tau)^2)$.
+
+    A tractable form of the posterior mean of a Gaussian signal under Cauchy noise; redescends as $\tau^2/x$.
+
+    Args:
+        x: gradient entries.
+        scale: τ > 0; infinity changes nothing.
+
+    References:
+        Song et al. 2026, arXiv 2605.27733, for the idea; this form is this project's.
+    """
+    return x / (1.0 + (x / scale) ** 2)
+
+
+def shrink_quartic(x: Array, scale: Array) -> Array:
+    r"""Shrink with a flatter middle and a faster fall: $x / (1 + (x/\tau)^4)$."""
+    return x / (1.0 + ((x / scale) ** 2) ** 2)
+
+
+def shrink_saturating(x: Array, scale: Array) -> Array:
+    r"""Shrink without ever falling again: $x / \sqrt{1 + (x/\tau)^2}$, which tends to ±τ.
+
+    The safe form: a true rare gradient, as of a rare token's row, is bounded, never deleted.
+    """
+    return x / (1.0 + (x / scale) ** 2) ** 0.5
+
+
+def clip_norm_factor(norm: Array, clip_norm: float) -> Array:
+    r"""Factor that bounds a norm: $\min(1, c/\|g\|)$.
+
+    Args:
+        norm: ‖g‖ of a tensor or of the model, as an array.
+        clip_norm: c; infinity gives exactly 1.
+    """
+    return (clip_norm / norm.clip(min=_TINY)).clip(max=1.0)
+
+
+def ema(previous: Array, value: Array, decay: float) -> Array:
+    """Exponential moving average: decay · previous + (1 − decay) · value."""
+    return decay * previous + (1.0 - decay) * value
+
+
+def bias_corrected(average: Array, decay: float, step: int) -> Array:
+    """Take out the pull of a zero start from a moving average.
+
+    Args:
+        average: after ``step`` values.
+        decay: in [0, 1).
+        step: counts from 1.
+    """
+    return average / (1.0 - decay**step)
+
+
+def stabilizer_ratio(norm_average: Array, sq_norm_average: Array) -> Array:
+    r"""Norm that a stabilized gradient gets: $\rho = m / \sqrt{v}$, both bias-corrected.
+
+    Args:
+        norm_average: m, moving average of ‖g‖.
+        sq_norm_average: v, moving average of ‖g‖².
+
+    References:
+        GradientStabilizer, arXiv 2502.17055.
+    """
+    return norm_average / sq_norm_average.clip(min=_TINY) ** 0.5
+
+
+def sgd_momentum(buffer: Array, grad: Array, momentum: float) -> Array:
+    """Next momentum buffer of SGD as torch has it (no dampening): momentum · buffer + grad."""
+    return momentum * buffer + grad
+
+
+def adam_direction(
+    first: Array, second: Array, *, step: int, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+) -> Array:
+    r"""Direction of an Adam step, $\hat m / (\sqrt{\hat v} + \epsilon)$, to be multiplied by −lr.
+
+    Args:
+        first: moving average of gradients.
+        second: moving average of squared gradients.
+        step: counts from 1.
+        betas: the two decays.
+        eps: added to the root of the *corrected* second moment, as in torch.
+
+    References:
+        Kingma & Ba 2015, arXiv 1412.6980.
+    """
+    return bias_corrected(first, betas[0], step) / (bias_corrected(second, betas[1], step) ** 0.5 + eps)
+
+
+def noise_adaptive_rate(noise: Array, reference: float) -> Array:
+    r"""Rate a layer deserves under its gradient noise: $\alpha_l = \alpha / \sqrt{\alpha^2 + H_l}$.
+
+    Args:
+        noise: H_l, running squared dual norm of the gradient's change.
+        reference: α > 0.
+
+    References:
+        LANTON, arXiv 2510.14009.
+    """
+    return reference / (reference**2 + noise) ** 0.5
+
+
+def lr_multiplier(rate: Array, group_max: Array) -> Array:
+    r"""Learning-rate multiplier of a layer, $\sqrt{\alpha_l / \max \alpha}$: the quietest layer keeps the rate.
+
+    References:
+        LANTON, arXiv 2510.14009.
+    """
+    return (rate / group_max) ** 0.5
