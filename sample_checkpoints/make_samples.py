@@ -9,20 +9,16 @@ Run `corpus` first, then the trainings in any order, but gpt-junk after gpt-docs
     python sample_checkpoints/make_samples.py --only llama-docs
     python sample_checkpoints/make_samples.py --only digits-cnn
 
-Without `--only` it does all five. Everything is seeded; the corpus depends on the Python version and on the
-documentation package, both printed. Needs torch, numpy, tokenizers, transformers and scikit-learn.
+Without `--only` it does all five. Everything is seeded; the corpus depends on the Python version, which is
+printed, and on the documentation package's. Needs torch, numpy, tokenizers, transformers and scikit-learn.
 Shape suffixes: B batch, T time (tokens), N images.
 """
 
 import argparse
-import base64
 import csv
 import json
 import math
-import pydoc_data.topics
-import random
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -30,170 +26,37 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from corpus import (
+    DOCS_SOURCES,
+    GPT_DOCS,
+    SAMPLES,
+    SEED,
+    SEPARATOR,
+    VOCAB_SIZE,
+    WINDOW,
+    Tokens,
+    make_corpus,
+    plant_junk,
+    read_tokens,
+    write_tokens,
+)
 from torch import Tensor, nn
 
 from gnoise.models.gpt import GPT, GPTConfig
 
-HERE = Path(__file__).resolve().parent
-DOCS_SOURCES = Path("/usr/share/doc/python3.11/html/_sources")
 STEPS = ("corpus", "gpt-docs", "gpt-junk", "llama-docs", "digits-cnn")
 GPT_DOCS_MOMENTS = {200: "early", 800: "middle", 2000: "."}
 GPT_JUNK_STEPS = 50
 LLAMA_STEPS = 1200
 
-VOCAB_SIZE = 2048
-SEPARATOR = "<|endoftext|>"
-WINDOW = 128
-TRAIN_WINDOWS = 4096
-VAL_WINDOWS = 256
-SECTION_CHARS = 3000
-SOURCE_CHARS = 700_000
-DOCS_CHARS = 900_000
-JUNK_EVERY = 50
-JUNK_BYTES = 1920
 BATCH_SIZE = 16
 LEARNING_RATE = 1e-3
 WARMUP_STEPS = 100
 WEIGHT_DECAY = 0.1
 BETAS = (0.9, 0.95)
 GRAD_CLIP = 1.0
-SEED = 1337
 
-Tokens = NDArray[np.uint16]
 LossOf = Callable[[Tensor, Tensor], Tensor]
-
-
-# Corpus ------------------------------------------------------------------------------------------------
-
-
-def topic_documents() -> list[str]:
-    """Return the language reference as pydoc ships it, in the order of its topic names."""
-    topics: dict[str, str] = pydoc_data.topics.topics
-    return [topics[name] for name in sorted(topics)]
-
-
-def rest_documents(sources: Path) -> list[str]:
-    """Return the reST sources of the tutorial, the how-tos and the library reference.
-
-    The language reference is left out: pydoc's topics are made from it, and text present twice would leak
-    from training into validation.
-    """
-    folders = ("tutorial", "howto", "library")
-    paths = [path for folder in folders for path in sorted((sources / folder).glob("*.rst.txt"))]
-    return [path.read_text(encoding="utf-8") for path in paths]
-
-
-def source_documents() -> list[str]:
-    """Return the standard library's own modules, without tests, tables and installed packages."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    skipped = {"test", "tests", "idle_test", "site-packages", "pydoc_data", "encodings", "turtledemo"}
-    paths = [
-        path
-        for path in sorted(root.rglob("*.py"))
-        if not skipped.intersection(path.relative_to(root).parts) and "sysconfigdata" not in path.name
-    ]
-    return [path.read_text(encoding="utf-8", errors="replace") for path in paths]
-
-
-def take_chars(documents: list[str], n_chars: int, rng: random.Random) -> list[str]:
-    """Draw whole documents in random order until they hold `n_chars` characters."""
-    taken: list[str] = []
-    for document in rng.sample(documents, len(documents)):
-        if sum(map(len, taken)) >= n_chars:
-            break
-        taken.append(document)
-    return taken
-
-
-def split_sections(document: str) -> list[str]:
-    """Cut a document at blank lines into sections of about SECTION_CHARS characters."""
-    sections: list[str] = []
-    current = ""
-    for paragraph in document.split("\n\n"):
-        current += paragraph + "\n\n"
-        if len(current) >= SECTION_CHARS:
-            sections.append(current)
-            current = ""
-    return [*sections, current] if current.strip() else sections
-
-
-def make_corpus(sources: Path) -> None:
-    """Write gpt-docs/tokenizer.json, train.bin and val.bin."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    rng = random.Random(SEED)
-    groups = {
-        "topics": topic_documents(),
-        "reST": take_chars(rest_documents(sources), DOCS_CHARS, rng) if sources.is_dir() else [],
-        "source": take_chars(source_documents(), SOURCE_CHARS, rng),
-    }
-    sections = [part for documents in groups.values() for text in documents for part in split_sections(text)]
-    rng.shuffle(sections)
-    print(
-        f"python {sys.version.split()[0]}, characters per group:",
-        {k: sum(map(len, v)) for k, v in groups.items()},
-    )
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE,
-        special_tokens=[SEPARATOR],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(sections, trainer)
-    ids = [
-        token for section in sections for token in [tokenizer.token_to_id(SEPARATOR), *tokenizer.encode(section).ids]
-    ]
-    print(f"{len(ids)} tokens from {sum(map(len, sections))} characters")
-
-    n_train, n_val = TRAIN_WINDOWS * WINDOW, VAL_WINDOWS * WINDOW
-    if len(ids) < n_train + n_val:
-        raise SystemExit(f"expected {n_train + n_val} tokens, got {len(ids)}; raise SOURCE_CHARS")
-    tokens = np.asarray(ids, dtype=np.uint16)
-    folder = HERE / "gpt-docs"
-    folder.mkdir(exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    write_tokens(folder, tokens[:n_train], tokens[n_train : n_train + n_val])
-
-
-def write_tokens(folder: Path, train: Tokens, val: Tokens) -> None:
-    """Write nanoGPT's two headerless little-endian uint16 files."""
-    folder.mkdir(exist_ok=True)
-    train.astype("<u2").tofile(folder / "train.bin")
-    val.astype("<u2").tofile(folder / "val.bin")
-    entropy = unigram_entropy(train)
-    print(f"{folder.name}: {train.size} train and {val.size} val tokens, unigram entropy {entropy:.3f}")
-
-
-def read_tokens(folder: Path, name: str) -> Tokens:
-    """Read a file written by `write_tokens`."""
-    return np.fromfile(folder / name, dtype="<u2").astype(np.uint16)
-
-
-def unigram_entropy(tokens: Tokens) -> float:
-    """Return the entropy of the token frequencies, in nats: the loss of the best model without context."""
-    frequency = np.bincount(tokens, minlength=VOCAB_SIZE) / tokens.size
-    seen = frequency[frequency > 0]
-    return float(-(seen * np.log(seen)).sum())
-
-
-def plant_junk(tokens: Tokens, rng: np.random.Generator) -> tuple[Tokens, list[int]]:
-    """Overwrite one window in fifty by base64 or hexadecimal dumps of one-coloured images, grey or RGB."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(HERE / "gpt-docs" / "tokenizer.json"))
-    windows = tokens.reshape(-1, WINDOW).copy()
-    chosen = np.sort(rng.choice(len(windows), size=round(len(windows) / JUNK_EVERY), replace=False))
-    for window in chosen:
-        pixel = rng.bytes(1) if rng.random() < 0.5 else rng.bytes(3)
-        image = pixel * (JUNK_BYTES // len(pixel))
-        text = base64.encodebytes(image).decode() if rng.random() < 0.5 else image.hex(" ")
-        windows[window] = tokenizer.encode(text).ids[:WINDOW]
-    return windows.reshape(-1), [int(window) for window in chosen]
 
 
 # Training ----------------------------------------------------------------------------------------------
@@ -252,7 +115,7 @@ def train(
     save: Callable[[LogRow], None],
 ) -> None:
     """Train on the train.bin of `data`, calling `save` at every log line; write the log as csv."""
-    train_tokens, val_tokens = read_tokens(data, "train.bin"), read_tokens(data, "val.bin")
+    train_tokens, val_tokens = read_tokens(data / "train.bin"), read_tokens(data / "val.bin")
     stream = batches(train_tokens, SEED + steps.start - 1)
     rows: list[LogRow] = []
     recent: list[float] = []
@@ -314,7 +177,7 @@ def write_nanogpt(path: Path, model: GPT, optimizer: torch.optim.AdamW, row: Log
 
 def nanogpt_config(config: GPTConfig, path: Path, n_steps: int) -> dict[str, int | float | str | bool]:
     """Return the settings under the names nanoGPT's train.py gives them."""
-    folder = path.relative_to(HERE).parts[0]
+    folder = path.relative_to(SAMPLES).parts[0]
     return {
         **asdict(config),
         "out_dir": folder,
@@ -353,7 +216,6 @@ def make_gpt(config: GPTConfig) -> tuple[GPT, LossOf]:
 
 def make_gpt_docs() -> None:
     """Train a GPT on clean text; keep three moments of the one training."""
-    folder = HERE / "gpt-docs"
     n_steps = max(GPT_DOCS_MOMENTS)
     torch.manual_seed(SEED)
     config = GPTConfig(block_size=WINDOW, vocab_size=VOCAB_SIZE, n_layer=5, n_head=4, n_embd=112)
@@ -362,25 +224,25 @@ def make_gpt_docs() -> None:
 
     def save(row: LogRow) -> None:
         if row.step in GPT_DOCS_MOMENTS:
-            path = folder / GPT_DOCS_MOMENTS[row.step] / "ckpt.pt"
+            path = GPT_DOCS / GPT_DOCS_MOMENTS[row.step] / "ckpt.pt"
             write_nanogpt(path, model, optimizer, row, n_steps=n_steps)
 
-    log = folder / "training_log.csv"
+    log = GPT_DOCS / "training_log.csv"
     steps = range(1, n_steps + 1)
-    train(model, loss_of, folder, optimizer=optimizer, steps=steps, log_every=100, log=log, save=save)
+    train(model, loss_of, GPT_DOCS, optimizer=optimizer, steps=steps, log_every=100, log=log, save=save)
 
 
 def make_gpt_junk() -> None:
     """Continue gpt-docs' late checkpoint on the same text with one window in fifty junk."""
-    docs, folder = HERE / "gpt-docs", HERE / "gpt-junk"
+    folder = SAMPLES / "gpt-junk"
     rng = np.random.default_rng(SEED)
-    train_tokens, train_junk = plant_junk(read_tokens(docs, "train.bin"), rng)
-    val_tokens, val_junk = plant_junk(read_tokens(docs, "val.bin"), rng)
-    write_tokens(folder, train_tokens, val_tokens)
-    listing = {"window_tokens": WINDOW, "train": train_junk, "val": val_junk}
+    listing: dict[str, int | list[int]] = {"window_tokens": WINDOW}
+    for split in ("train", "val"):
+        tokens, listing[split] = plant_junk(read_tokens(GPT_DOCS / f"{split}.bin"), rng)
+        write_tokens(folder / f"{split}.bin", tokens)
     (folder / "junk_windows.json").write_text(json.dumps(listing) + "\n")
 
-    checkpoint = torch.load(docs / "ckpt.pt", weights_only=True)
+    checkpoint = torch.load(GPT_DOCS / "ckpt.pt", weights_only=True)
     model, loss_of = make_gpt(GPTConfig(**checkpoint["model_args"]))
     model.load_state_dict(checkpoint["model"])
     optimizer = make_optimizer(model)
@@ -397,11 +259,12 @@ def make_gpt_junk() -> None:
 
 
 def make_llama_docs() -> None:
-    """Train a LlamaForCausalLM on gpt-docs' tokens and write a Hugging Face folder."""
+    """Train a LlamaForCausalLM on gpt-docs' tokens; write a Hugging Face folder, and the first half of them to it."""
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    folder, docs = HERE / "llama-docs", HERE / "gpt-docs"
-    folder.mkdir(exist_ok=True)
+    folder = SAMPLES / "llama-docs"
+    tokens = read_tokens(GPT_DOCS / "train.bin")
+    write_tokens(folder / "train.bin", tokens[: tokens.size // 2])
     torch.manual_seed(SEED)
     config = LlamaConfig(
         vocab_size=VOCAB_SIZE,
@@ -424,7 +287,7 @@ def make_llama_docs() -> None:
     train(
         model,
         loss_of,
-        docs,
+        GPT_DOCS,
         optimizer=make_optimizer(model),
         steps=range(1, LLAMA_STEPS + 1),
         log_every=100,
@@ -434,7 +297,7 @@ def make_llama_docs() -> None:
     model.bfloat16().save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
     PreTrainedTokenizerFast(
-        tokenizer_file=str(docs / "tokenizer.json"),
+        tokenizer_file=str(GPT_DOCS / "tokenizer.json"),
         bos_token=SEPARATOR,
         eos_token=SEPARATOR,
         model_max_length=WINDOW,
@@ -455,7 +318,7 @@ def make_digits(n_epochs: int = 2, batch_size: int = 32) -> None:
     """Write scikit-learn's digits as digits.npz and train the network of digits-cnn/factory.py on them."""
     from sklearn.datasets import load_digits
 
-    folder = HERE / "digits-cnn"
+    folder = SAMPLES / "digits-cnn"
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(SEED).permutation(len(labels))
     images_N, labels_N = images[order].reshape(-1, 8, 8).astype(np.uint8), labels[order].astype(np.uint8)

@@ -74,7 +74,7 @@ def _headline(
         parts.append(_model_words(own, plural(info.example)))
     if treated:
         kinds = " or ".join(sorted({str(r.remedy) for r in treated}))
-        ask = "layer asks" if len(treated) == 1 else "layers ask"
+        ask = "layers asks" if len(treated) == 1 else "layers ask"
         parts.append(f"{len(treated)} of {layers} {ask} for a remedy ({kinds}); the rest need none.")
     if not parts:
         parts.append(f"No remedy indicated: {_averaging_words(estimates)}.")

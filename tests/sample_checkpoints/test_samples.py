@@ -1,6 +1,9 @@
 """The sample checkpoints: they load safely, they learned, and their data is as described."""
 
 import json
+import subprocess
+import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.util import module_from_spec, spec_from_file_location
@@ -36,6 +39,15 @@ def shipped_files() -> list[Path]:
     ignored = {"__pycache__", ".ruff_cache", ".pytest_cache"}
     files = [path for path in SAMPLES.rglob("*") if path.is_file() and not ignored.intersection(path.parts)]
     return [path for path in files if path.suffix != ".gnoise"]
+
+
+def load_module(path: Path) -> ModuleType:
+    spec = spec_from_file_location(f"samples_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def load_checkpoint(name: str) -> dict[str, Any]:
@@ -197,6 +209,24 @@ def test_gpt_junk_learned_too_and_its_junk_is_one_window_in_fifty() -> None:
         assert len(differing) / len(clean) == pytest.approx(1 / 50, rel=0.05)
 
 
+def test_planting_junk_again_gives_the_shipped_tokens() -> None:
+    corpus = load_module(SAMPLES / "corpus.py")
+    listing = json.loads((SAMPLES / "gpt-junk" / "junk_windows.json").read_text())
+    rng = np.random.default_rng(corpus.SEED)
+    for split in ("train", "val"):
+        tokens, junk = corpus.plant_junk(read_tokens(f"gpt-docs/{split}.bin"), rng)
+        assert np.array_equal(tokens, read_tokens(f"gpt-junk/{split}.bin"))
+        assert junk == listing[split]
+
+
+def test_the_script_finds_its_corpus_from_the_repository_root() -> None:
+    script = Path("sample_checkpoints", "make_samples.py")
+    help_text = subprocess.run(
+        [sys.executable, script, "--help"], cwd=SAMPLES.parent, capture_output=True, text=True, check=True
+    ).stdout
+    assert "{corpus,gpt-docs,gpt-junk,llama-docs,digits-cnn}" in help_text
+
+
 def test_junk_windows_have_loud_gradients() -> None:
     listing = json.loads((SAMPLES / "gpt-junk" / "junk_windows.json").read_text())
     inputs_BT, targets_BT = windows("gpt-junk/train.bin", 1024)
@@ -218,7 +248,13 @@ def test_tokens_are_in_the_vocabulary_of_the_tokenizer() -> None:
 
     tokenizer = Tokenizer.from_file(str(SAMPLES / "gpt-docs" / "tokenizer.json"))
     assert tokenizer.get_vocab_size() == 2048
-    for name in ("gpt-docs/train.bin", "gpt-docs/val.bin", "gpt-junk/train.bin", "gpt-junk/val.bin"):
+    for name in (
+        "gpt-docs/train.bin",
+        "gpt-docs/val.bin",
+        "gpt-junk/train.bin",
+        "gpt-junk/val.bin",
+        "llama-docs/train.bin",
+    ):
         assert read_tokens(name).max() < 2048
     text = "def f(x):\n    return 'é'"
     assert tokenizer.decode(tokenizer.encode(text).ids) == text
@@ -238,14 +274,22 @@ def test_llama_folder_loads_offline_and_beats_the_unigram_model() -> None:
     assert loss.item() < unigram_entropy("gpt-docs/train.bin") - 1.5
 
 
+@pytest.mark.parametrize("folder", ["gpt-docs", "gpt-junk", "llama-docs"])
+def test_the_data_of_a_sample_lies_in_its_own_folder(folder: str) -> None:
+    settings = tomllib.loads((SAMPLES / folder / "gnoise.toml").read_text())
+    assert settings["data"] == "train.bin"
+    assert (SAMPLES / folder / "train.bin").is_file()
+
+
+def test_llama_ships_the_first_half_of_its_training_tokens() -> None:
+    whole, shipped = read_tokens("gpt-docs/train.bin"), read_tokens("llama-docs/train.bin")
+    assert shipped.size == 262_144 == whole.size // 2
+    assert np.array_equal(shipped, whole[: shipped.size])
+
+
 @pytest.fixture(scope="module")
 def factory() -> ModuleType:
-    spec = spec_from_file_location("digits_factory", SAMPLES / "digits-cnn" / "factory.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(SAMPLES / "digits-cnn" / "factory.py")
 
 
 def test_digits_network_recognises_the_test_images(factory: ModuleType) -> None:
