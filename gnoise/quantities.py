@@ -59,7 +59,7 @@ _ALL = (
     Quantity(
         "alpha_entries",
         "tail index across entries",
-        "α (entries)",
+        "α",
         "",
         "stable index of one draw's noise with all entries pooled: 2 is Gaussian; "
         "low values can come from unequal scales alone",
@@ -67,8 +67,8 @@ _ALL = (
     ),
     Quantity(
         "gamma_entries",
-        "noise scale of an entry",
-        "γ (entries)",
+        "stable scale of an entry",
+        "γ",
         "gradient units",
         "stable scale of the pooled noise entries of one draw",
         _KOGON,
@@ -84,7 +84,7 @@ _ALL = (
     Quantity(
         "alpha_draws",
         "tail index across draws",
-        "α (draws)",
+        "α",
         "",
         "stable index of noise after each entry is divided by its own scale: the noise itself; 2 is Gaussian",
         _KOGON,
@@ -108,7 +108,7 @@ _ALL = (
     Quantity(
         "alpha_averaging",
         "tail index that survives averaging",
-        "α (averaging)",
+        "α",
         "",
         "1 / (1 + slope), given only where the slope is constant and flatter than −0.5",
         _PROJECT,

@@ -29,21 +29,22 @@ def short(estimate: Estimate | None, *, signed: bool = False) -> str:
     """A table cell: the value and its interval, or a dash."""
     if estimate is None:
         return "–"
+    shown = _percent if QUANTITIES[estimate.quantity].unit == SHARE else number
     if estimate.value is None:
-        return f"≥ {number(estimate.low)}" if estimate.low is not None else "–"
-    value = f"{round(estimate.value, 2) + 0.0:+.2f}" if signed else number(estimate.value)
+        return f"≥ {shown(estimate.low)}" if estimate.low is not None else "–"
+    value = _signed(estimate.value) if signed else shown(estimate.value)
     if estimate.low is None:
         return value
     if estimate.high is None:
-        return f"{value} (≥ {number(estimate.low)})"
-    return f"{value} ({number(estimate.low)} to {number(estimate.high)})"
+        return f"{value} (≥ {shown(estimate.low)})"
+    return f"{value} ({shown(estimate.low)} to {shown(estimate.high)})"
 
 
 def compact(estimate: Estimate | None, *, signed: bool = False) -> str:
     """The narrowest cell: the value and the larger half of its interval."""
     if estimate is None or estimate.value is None:
         return short(estimate)
-    value = f"{round(estimate.value, 2) + 0.0:+.2f}" if signed else number(estimate.value)
+    value = _signed(estimate.value) if signed else number(estimate.value)
     if estimate.low is None or estimate.high is None:
         return short(estimate, signed=signed)
     half = max(estimate.value - estimate.low, estimate.high - estimate.value)
@@ -60,8 +61,8 @@ def sentence(estimate: Estimate, *, unit: str | None = None) -> str:
         return f"{name}:{known} {estimate.status.advice}"
     shown_unit = quantity.unit if unit is None else unit
     if shown_unit == SHARE:
-        low, high = (1.0 if end is None else end for end in (estimate.low, estimate.high))
-        text = f"{name}: {estimate.value:.1%}, 95% interval {low:.1%} to {high:.1%}"
+        low, high = estimate.low or 0.0, 1.0 if estimate.high is None else estimate.high
+        text = f"{name}: {_percent(estimate.value)}, 95% interval {_percent(low)} to {_percent(high)}"
     else:
         text = f"{name}: {number(estimate.value)}{' ' + shown_unit if shown_unit else ''}, {interval(estimate)}"
     return text if estimate.status == "ok" else f"{text}; {estimate.status.advice}"
@@ -70,6 +71,14 @@ def sentence(estimate: Estimate, *, unit: str | None = None) -> str:
 def plural(word: str) -> str:
     """``sequence`` to ``sequences``; good for the words examples go by."""
     return word if word.endswith("s") else f"{word}s"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def _exponent(value: float) -> int:
