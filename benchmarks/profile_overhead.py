@@ -23,6 +23,7 @@ from unittest.mock import patch
 import torch
 from report import Cell, publish
 
+from gnoise.cli.settings import Settings, resolve
 from gnoise.collect import Parameter, Workload, collect_run, place, run_info, trainable_parameters
 from gnoise.collect.draws import DrawEngine
 from gnoise.collect.load import load_workload
@@ -31,9 +32,8 @@ from gnoise.runfile.analyze import analyze
 
 SAMPLES = Path("sample_checkpoints")
 SOURCES = ("gpt-docs", "llama-docs", "digits-cnn")
-SEED = 0
 COLUMNS = (
-    "checkpoint", "parameters", "plain s", "profile s", "ratio", "lowest", "highest",
+    "checkpoint", "parameters", "draws", "of", "plain s", "profile s", "ratio", "lowest", "highest", "CPU ratio",
     "backward", "reductions", "analysis", "writing", "extra MB", "buffers",
 )  # fmt: skip
 
@@ -49,14 +49,13 @@ def main() -> None:
     publish(
         "profile_overhead",
         notes=[
-            "ratio: whole profile / plain forward and backward over the same examples, median of the rounds, which take",
-            "turns; lowest and highest of the rounds. Then the profile's time in units of the plain pass: backward passes",
-            "one example at a time (with their norms), reductions of draws and noise, analysis, writing the run file.",
-            "extra MB: peak resident set above the plain pass's; buffers: the same in units of one gradient.",
+            "ratio: whole profile over plain forward and backward on the same examples, median, lowest and highest of",
+            "the rounds, which take turns; CPU ratio: the same in CPU time. Then the profile's parts in units of the",
+            "plain pass: backward passes one example at a time (with their norms), reductions of draws and noise,",
+            "analysis, writing the run file. extra MB: peak resident set above the plain pass's; buffers: the same in",
+            "units of one gradient.",
         ],
         settings={
-            "draws": options.draws,
-            "examples a draw": options.batch_size,
             "rounds": options.rounds,
             "threads": options.threads,
         },
@@ -69,16 +68,25 @@ def main() -> None:
 
 def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Take rounds of both in turns, then the memory of each in a process of its own."""
-    workload, parameters = _load(name)
-    _plain(workload, parameters, 2, options.batch_size)  # warm-up
+    settings, workload, parameters = _load(name, options.draws)
+    _plain(settings.model_copy(update={"draws": 2}), workload, parameters)  # warm-up
     rounds: list[dict[str, float]] = []
     for number in range(options.rounds):
-        plain = _seconds(_plain, workload, parameters, options.draws, options.batch_size)
-        rounds.append({"plain": plain, **_profile(workload, parameters, options.draws, options.batch_size)})
-        found = rounds[-1]
+        start = time.process_time()
+        plain = _seconds(_plain, settings, workload, parameters)
+        between = time.process_time()
+        found = {"plain": plain, **_profile(settings, workload, parameters)}
+        found |= {"plain_cpu": between - start, "profile_cpu": time.process_time() - between}
+        rounds.append(found)
         print(f"{name} round {number + 1}: plain {plain:.1f} s, profile {found['profile']:.1f} s", file=sys.stderr)
     peak = {what: _peak_bytes(what, name, options) for what in ("plain", "profile")}
-    return {"parameters": sum(p.layer.numel for p in parameters), "seconds": rounds, "peak_bytes": peak}
+    return {
+        "draws": settings.draws,
+        "examples_per_draw": settings.batch_size,
+        "parameters": sum(p.layer.numel for p in parameters),
+        "seconds": rounds,
+        "peak_bytes": peak,
+    }
 
 
 def _row(name: str, found: dict[str, Any]) -> Sequence[Cell]:
@@ -88,11 +96,14 @@ def _row(name: str, found: dict[str, Any]) -> Sequence[Cell]:
     return (
         name,
         found["parameters"],
+        found["draws"],
+        found["examples_per_draw"],
         statistics.median(x["plain"] for x in rounds),
         statistics.median(x["profile"] for x in rounds),
         statistics.median(ratios),
         min(ratios),
         max(ratios),
+        statistics.median(x["profile_cpu"] / x["plain_cpu"] for x in rounds),
         *(statistics.median(x[part] / x["plain"] for x in rounds) for part in PARTS),
         round(extra / 1e6),
         extra / (4.0 * found["parameters"]),
@@ -102,26 +113,34 @@ def _row(name: str, found: dict[str, Any]) -> Sequence[Cell]:
 PARTS = ("backward", "reductions", "analysis", "writing")
 
 
-def _load(name: str) -> tuple[Workload, list[Parameter]]:
-    workload = load_workload(SAMPLES / name)
-    place(workload, "cpu")
-    return workload, trainable_parameters(workload.module)
+def _load(name: str, draws: int | None) -> tuple[Settings, Workload, list[Parameter]]:
+    """Load a checkpoint with the settings that lie beside it."""
+    settings, _ = resolve(SAMPLES / name, {"draws": draws})
+    workload = load_workload(SAMPLES / name, data=settings.data, factory=settings.factory, loss=settings.loss)
+    place(workload, "cpu", train=settings.mode == "train")
+    return settings, workload, trainable_parameters(workload.module)
 
 
-def _plain(workload: Workload, parameters: Sequence[Parameter], draws: int, examples: int) -> None:
+def _plain(settings: Settings, workload: Workload, parameters: Sequence[Parameter]) -> None:
     """Run forward and backward over the examples a profile draws, batch by batch."""
-    stream = workload.batches(examples, SEED)
-    for _ in range(draws):
+    stream = workload.batches(settings.batch_size, settings.seed)
+    for _ in range(settings.draws):
         batch, _ids = next(stream)
         for parameter in parameters:
             parameter.tensor.grad = None
         workload.loss(workload.module, batch).backward()
 
 
-def _profile(workload: Workload, parameters: list[Parameter], draws: int, examples: int) -> dict[str, float]:
+def _profile(settings: Settings, workload: Workload, parameters: list[Parameter]) -> dict[str, float]:
     """Time a whole profile and its parts, in seconds."""
     info = run_info(
-        workload, parameters, source="sample", draws=draws, examples_per_draw=examples, seed=SEED, command="benchmark"
+        workload,
+        parameters,
+        source="sample",
+        draws=settings.draws,
+        examples_per_draw=settings.batch_size,
+        seed=settings.seed,
+        command="benchmark",
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.gnoise"
@@ -166,17 +185,25 @@ def _seconds(function: Callable[..., object], *args: object, **named: object) ->
 def _peak_bytes(what: str, name: str, options: argparse.Namespace) -> int:
     """Do the one or the other in a fresh process and return its peak resident set."""
     command = [sys.executable, __file__, "--child", what, "--sources", name, "--threads", str(options.threads)]
-    command += ["--draws", str(options.draws), "--batch-size", str(options.batch_size)]
+    command += [] if options.draws is None else ["--draws", str(options.draws)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return int(json.loads(done.stdout))
 
 
 def _child(what: str, name: str, options: argparse.Namespace) -> None:
     """Do the one or the other, and print this process's peak resident set in bytes."""
-    workload, parameters = _load(name)
-    (_plain if what == "plain" else _profile)(workload, parameters, options.draws, options.batch_size)
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    settings, workload, parameters = _load(name, options.draws)
+    (_plain if what == "plain" else _profile)(settings, workload, parameters)
+    print(_peak_of_this_process())
+
+
+def _peak_of_this_process() -> int:
+    """Read the peak resident set; on Linux not from ``getrusage``, which counts the parent's before ``exec``."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _options() -> argparse.Namespace:
@@ -184,10 +211,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--sources", nargs="+", default=SOURCES, help="folders of sample_checkpoints (all but gpt-junk)"
     )
-    parser.add_argument("--draws", type=int, default=64, help="gradients to draw, a multiple of 16 (64)")
-    parser.add_argument("--batch-size", type=int, default=8, help="examples a draw (8)")
+    parser.add_argument("--draws", type=int, help="gradients to draw, a multiple of 16 (as in gnoise.toml)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of plain and profile (3)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch (its own default)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of torch (1: two on a busy machine wait for each other)"
+    )
     parser.add_argument("--quick", action="store_true", help="16 draws, one round, nothing written")
     parser.add_argument("--child", choices=("plain", "profile"), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -12,6 +12,7 @@ class ExitCode(IntEnum):
     UNREADABLE = 3
     UNSAFE = 4
     OUT_OF_MEMORY = 5
+    INTERNAL = 70
     INTERRUPTED = 130
 
 

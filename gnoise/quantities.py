@@ -190,7 +190,15 @@ _ALL = (
         "examples that teach next to nothing",
         "",
         SHARE,
-        "share of examples whose gradient is far smaller than the rest: encoded, random, padded or repeated text",
+        "share of examples of ordinary or high loss with a gradient far smaller than the rest: encoded or random data",
+        _PROJECT,
+    ),
+    Quantity(
+        "loud_example_share",
+        "examples far louder than the rest",
+        "",
+        SHARE,
+        "share of examples whose gradient lies far above the run's own spread of norms; read them",
         _PROJECT,
     ),
     Quantity(

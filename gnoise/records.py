@@ -68,7 +68,7 @@ _ADVICE: dict[Status, str] = {
     Status.ALL_ZERO: "every gradient seen was exactly zero: is this parameter used by the loss?",
     Status.CONSTANT: "every value was the same: there is no noise to describe",
     Status.NON_FINITE: "NaN or Inf among the gradients: look at the loss and the precision first",
-    Status.NOT_CONSTANT_SLOPE: "the averaging slope changes with the batch: tails that averaging does remove",
+    Status.NOT_CONSTANT_SLOPE: "the averaging slope changes with the number averaged: no single tail index describes it",
     Status.HEAVY_TAILED: "one-example gradients are so heavy-tailed that the truth may lie outside of this interval",
     Status.NOT_HEAVY: "the entries are not heavy-tailed to begin with: there is nothing to explain",
     Status.NOT_CONVERGED: "the fit did not settle: report this run file as a bug",
@@ -98,6 +98,7 @@ class RunInfo:
         versions: package name to version.
         command: what was typed.
         created: ISO 8601, UTC.
+        examples: how many there are to draw from; ``None`` where the data do not say.
         optimizer: hyper-parameters found in the checkpoint, e.g. ``name``, ``lr``, ``batch_size``,
             ``clip_global_norm``; empty where it has none.
     """
@@ -120,6 +121,7 @@ class RunInfo:
     versions: Mapping[str, str]
     command: str
     created: str
+    examples: int | None = None
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
 
 

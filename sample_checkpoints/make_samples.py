@@ -1,6 +1,6 @@
 """Train the sample checkpoints of this folder from nothing but a Python installation and its documentation.
 
-Run `corpus` first, then the trainings in any order, but gpt-junk after gpt-docs, which it continues:
+Run `corpus` first, then the four trainings in any order (side by side if there are cores):
 
     apt-get install python3.11-doc                     # reST sources, see --docs-sources
     python sample_checkpoints/make_samples.py --only corpus
@@ -18,6 +18,7 @@ import argparse
 import csv
 import json
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ from gnoise.models.gpt import GPT, GPTConfig
 
 STEPS = ("corpus", "gpt-docs", "gpt-junk", "llama-docs", "digits-cnn")
 GPT_DOCS_MOMENTS = {200: "early", 800: "middle", 2000: "."}
-GPT_JUNK_STEPS = 50
+GPT_JUNK_STEPS = 1200
 LLAMA_STEPS = 1200
 
 BATCH_SIZE = 16
@@ -216,24 +217,11 @@ def make_gpt(config: GPTConfig) -> tuple[GPT, LossOf]:
 
 def make_gpt_docs() -> None:
     """Train a GPT on clean text; keep three moments of the one training."""
-    n_steps = max(GPT_DOCS_MOMENTS)
-    torch.manual_seed(SEED)
-    config = GPTConfig(block_size=WINDOW, vocab_size=VOCAB_SIZE, n_layer=5, n_head=4, n_embd=112)
-    model, loss_of = make_gpt(config)
-    optimizer = make_optimizer(model)
-
-    def save(row: LogRow) -> None:
-        if row.step in GPT_DOCS_MOMENTS:
-            path = GPT_DOCS / GPT_DOCS_MOMENTS[row.step] / "ckpt.pt"
-            write_nanogpt(path, model, optimizer, row, n_steps=n_steps)
-
-    log = GPT_DOCS / "training_log.csv"
-    steps = range(1, n_steps + 1)
-    train(model, loss_of, GPT_DOCS, optimizer=optimizer, steps=steps, log_every=100, log=log, save=save)
+    train_gpt(GPT_DOCS, moments=GPT_DOCS_MOMENTS)
 
 
 def make_gpt_junk() -> None:
-    """Continue gpt-docs' late checkpoint on the same text with one window in fifty junk."""
+    """Train the same GPT on the same text with one window in fifty junk; keep the end."""
     folder = SAMPLES / "gpt-junk"
     rng = np.random.default_rng(SEED)
     listing: dict[str, int | list[int]] = {"window_tokens": WINDOW}
@@ -241,21 +229,29 @@ def make_gpt_junk() -> None:
         tokens, listing[split] = plant_junk(read_tokens(GPT_DOCS / f"{split}.bin"), rng)
         write_tokens(folder / f"{split}.bin", tokens)
     (folder / "junk_windows.json").write_text(json.dumps(listing) + "\n")
+    shutil.copyfile(GPT_DOCS / "tokenizer.json", folder / "tokenizer.json")
+    train_gpt(folder, moments={GPT_JUNK_STEPS: "."})
 
-    checkpoint = torch.load(GPT_DOCS / "ckpt.pt", weights_only=True)
-    model, loss_of = make_gpt(GPTConfig(**checkpoint["model_args"]))
-    model.load_state_dict(checkpoint["model"])
+
+def train_gpt(folder: Path, *, moments: dict[int, str]) -> None:
+    """Train a GPT on a folder's tokens from scratch.
+
+    Args:
+        folder: holds ``train.bin`` and ``val.bin``; the training log goes there.
+        moments: step to subfolder in which its checkpoint is kept; the greatest ends the training.
+    """
+    n_steps = max(moments)
+    torch.manual_seed(SEED)
+    config = GPTConfig(block_size=WINDOW, vocab_size=VOCAB_SIZE, n_layer=5, n_head=4, n_embd=112)
+    model, loss_of = make_gpt(config)
     optimizer = make_optimizer(model)
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    first: int = checkpoint["iter_num"] + 1
-    steps = range(first, first + GPT_JUNK_STEPS)
 
     def save(row: LogRow) -> None:
-        if row.step == steps[-1]:
-            write_nanogpt(folder / "ckpt.pt", model, optimizer, row, n_steps=row.step)
+        if row.step in moments:
+            write_nanogpt(folder / moments[row.step] / "ckpt.pt", model, optimizer, row, n_steps=n_steps)
 
     log = folder / "training_log.csv"
-    train(model, loss_of, folder, optimizer=optimizer, steps=steps, log_every=10, log=log, save=save)
+    train(model, loss_of, folder, optimizer=optimizer, steps=range(1, n_steps + 1), log_every=100, log=log, save=save)
 
 
 def make_llama_docs() -> None:

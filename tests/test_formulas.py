@@ -96,3 +96,21 @@ def test_optimizers_take_the_steps_torch_takes(name: str) -> None:
 def test_the_quietest_layer_keeps_its_rate() -> None:
     rates = formulas.noise_adaptive_rate(np.array([0.0, 3.0, 99.0]), 1.0)
     np.testing.assert_allclose(formulas.lr_multiplier(rates, rates.max()), [1.0, 0.5**0.5, 0.1**0.5])
+
+
+def test_zclip_brings_outliers_down_and_leaves_the_rest() -> None:
+    norms = np.array([1.0, 2.0, 4.0, 10.0])
+    limits = formulas.zclip_limit(norms, mean=2.0, variance=1.0, z=2.0)
+    np.testing.assert_allclose(np.minimum(norms, limits), [1.0, 2.0, 4.0, 2.5])
+
+
+@pytest.mark.parametrize(("gamma", "s"), [(0.0, 2.0), (3.0, 0.0), (0.5, 1.5)])
+def test_scales_come_back_from_the_characteristic_function(gamma: float, s: float) -> None:
+    t = np.array([0.3, 1.0])
+    low, high = gamma * t + s**2 * t**2 / 2
+    np.testing.assert_allclose(formulas.cauchy_gaussian_scales(low, high, (0.3, 1.0)), (gamma, s**2), atol=1e-12)
+
+
+def test_scales_are_never_negative() -> None:
+    np.testing.assert_allclose(formulas.cauchy_gaussian_scales(np.array(0.6), np.array(0.7), (0.5, 1.0)), (1.2, 0.0))
+    np.testing.assert_allclose(formulas.cauchy_gaussian_scales(np.array(0.1), np.array(0.9), (0.5, 1.0)), (0.0, 0.8))

@@ -48,7 +48,7 @@ def compact(estimate: Estimate | None, *, signed: bool = False) -> str:
     if estimate.low is None or estimate.high is None:
         return short(estimate, signed=signed)
     half = max(estimate.value - estimate.low, estimate.high - estimate.value)
-    return f"{value} ±{half:.1g}" if half < 10 else f"{value} ±{half:,.0f}"
+    return f"{value} ±{half:.1g}" if half < 9.5 else f"{value} ±{half:,.0f}"
 
 
 def sentence(estimate: Estimate, *, unit: str | None = None) -> str:

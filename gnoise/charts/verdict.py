@@ -1,12 +1,13 @@
 """The verdict: what the noise does to this model, why we think so, what to do next."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gnoise.charts.phrases import interval, number, plural, sentence
-from gnoise.records import Estimate, Recommendation, Remedy, RunInfo, Severity
+from gnoise.records import Estimate, Recommendation, Remedy, RunInfo, RunState, Severity, Status
 from gnoise.rules.heavy_entries import SLOPE
-from gnoise.rules.none_needed import GAUSSIAN_ENOUGH
+from gnoise.rules.none_needed import averaging_suffices
 
 _SHOWN = 3
 _OFTEN = 0.5
@@ -34,6 +35,7 @@ def verdict(
     recommendations: Sequence[Recommendation],
     *,
     run: str = "RUN",
+    state: RunState = RunState.COMPLETE,
 ) -> Verdict:
     """Put a run's findings into words.
 
@@ -42,6 +44,7 @@ def verdict(
         estimates: all of them.
         recommendations: all of them; at most one for the model and one a layer.
         run: path of the run file, for the commands under ``next``.
+        state: how far collection came.
     """
     if not estimates or not recommendations:
         return Verdict("Nothing was analysed yet.", (), (f"gnoise analyze {run}",))
@@ -49,8 +52,8 @@ def verdict(
     active = [r for r in recommendations if r.remedy is not Remedy.NONE]
     return Verdict(
         headline=_headline(info, model, estimates, recommendations),
-        why=_why(info, model, estimates, recommendations),
-        next=_next(info, model, active, run),
+        why=_why(info, model, estimates, recommendations, state),
+        next=_next(info, model, active, shlex.quote(run)),
     )
 
 
@@ -77,7 +80,7 @@ def _headline(
         ask = "layers asks" if len(treated) == 1 else "layers ask"
         parts.append(f"{len(treated)} of {layers} {ask} for a remedy ({kinds}); the rest need none.")
     if not parts:
-        parts.append(f"No remedy indicated: {_averaging_words(estimates)}.")
+        parts.append(f"No remedy indicated. {_averaging_words(estimates)}.")
     return " ".join([*parts, _scale_words(info, model.get("b_simple"))])
 
 
@@ -96,16 +99,18 @@ def _model_words(recommendation: Recommendation, examples: str) -> str:
 
 
 def _averaging_words(estimates: Sequence[Estimate]) -> str:
-    slopes = [e.value for e in estimates if e.quantity == "averaging_slope" and e.value is not None]
+    slopes = [e for e in estimates if e.quantity == "averaging_slope" and e.value is not None]
     if not slopes:
-        return "no layer could be judged at this many draws"
-    gaussian = sum(slope <= GAUSSIAN_ENOUGH for slope in slopes)
-    return f"averaging narrows the noise as it should in {gaussian} of the {len(slopes)} layers judged"
+        return "No layer could be judged at this many draws"
+    gaussian = sum(averaging_suffices(slope) for slope in slopes)
+    return f"Averaging narrows the noise about as it does Gaussian noise in {gaussian} of {len(slopes)} layers judged"
 
 
 def _scale_words(info: RunInfo, scale: Estimate | None) -> str:
-    if scale is None or scale.value is None:
-        return "The noise scale cannot be told apart from infinity at this many draws."
+    if scale is None:
+        return "The noise scale was not estimated."
+    if scale.value is None:
+        return f"Noise scale unknown: {scale.status.advice}."
     unit = plural(info.example)
     batch = batch_in_use(info)
     against = "" if batch is None else f", against a batch of {batch} in training"
@@ -117,22 +122,38 @@ def _why(
     model: dict[str, Estimate],
     estimates: Sequence[Estimate],
     recommendations: Sequence[Recommendation],
+    state: RunState,
 ) -> tuple[str, ...]:
     warnings = [r for r in recommendations if r.layer is None and r.severity is not Severity.INFO]
-    lines = [r.reason for r in warnings]
+    lines = [] if state is RunState.COMPLETE else [_unfinished(info, model, state)]
+    lines += [r.reason for r in warnings]
+    if info.examples is not None and info.draws * info.examples_per_draw > info.examples:
+        lines.append(
+            f"only {info.examples} examples were there for {info.draws * info.examples_per_draw} to draw: "
+            "intervals are shorter than they should be"
+        )
     if "b_simple" in model:
         tokens = info.tokens_per_example
         value = model["b_simple"].value
         in_tokens = f" = {number(value * tokens)} tokens" if tokens and value is not None else ""
         lines.append(sentence(model["b_simple"], unit=plural(info.example) + in_tokens))
     told = {r.because[0].quantity for r in warnings}
-    lines += [_with_note(model[name]) for name in _MODEL_LINES if name in model and name not in told]
+    lines += [
+        _with_note(model[name])
+        for name in _MODEL_LINES
+        if name in model and name not in told and model[name].value != 0
+    ]
     lines += _tails(estimates)
     active = [r for r in recommendations if r.remedy is not Remedy.NONE and r.layer is not None]
     lines += [f"{r.layer}: {r.remedy}, because {r.reason}" for r in active[:_SHOWN]]
     if len(active) > _SHOWN:
         lines.append(f"and {len(active) - _SHOWN} more layers")
     return tuple(lines)
+
+
+def _unfinished(info: RunInfo, model: dict[str, Estimate], state: RunState) -> str:
+    drawn = model["draw_norm"].n if "draw_norm" in model else 0
+    return f"this run is {state}: {drawn} of {info.draws} draws; everything below rests on those"
 
 
 def _with_note(estimate: Estimate) -> str:
@@ -142,7 +163,7 @@ def _with_note(estimate: Estimate) -> str:
 def _tails(estimates: Sequence[Estimate]) -> list[str]:
     """Say what the three views of the tails agree on."""
     pooled = _lowest(estimates, "alpha_entries")
-    own = _lowest(estimates, "alpha_draws")
+    own = None if pooled is None else _lowest([e for e in estimates if e.layer == pooled.layer], "alpha_draws")
     slopes = [e for e in estimates if e.quantity == "averaging_slope" and e.value is not None]
     if pooled is None or own is None or not slopes:
         return []
@@ -154,8 +175,8 @@ def _tails(estimates: Sequence[Estimate]) -> list[str]:
         else f"averaging works as on Gaussian noise, or nearly, in all {len(slopes)} layers judged"
     )
     return [
-        f"tails: α of pooled entries is as low as {pooled.value:.2f} ({pooled.layer}), with each entry's own "
-        f"scale taken out {own.value:.2f} ({own.layer}); {surviving}"
+        f"tails: pooled entries look heaviest in {pooled.layer} (α {pooled.value:.2f}); with each entry's own scale "
+        f"taken out it is {own.value:.2f}; {surviving}"
     ]
 
 
@@ -169,8 +190,8 @@ def _next(info: RunInfo, model: dict[str, Estimate], active: Sequence[Recommenda
     scale, batch, clip = model.get("b_simple"), batch_in_use(info), model.get("clip_rate")
     if scale is not None and scale.value is not None and batch is not None:
         lines.append(_batch_advice(scale, batch, plural(info.example)))
-    if scale is not None and scale.value is None:
-        lines.append(f"gnoise profile {info.source} --draws {4 * info.draws}   # settles the noise scale")
+    if scale is not None and scale.value is None and scale.status in (Status.NO_SIGNAL, Status.TOO_FEW_DRAWS):
+        lines.append(f"gnoise profile {shlex.quote(info.source)} --draws {4 * info.draws}   # narrows the noise scale")
     if clip is not None and clip.low is not None and clip.low > _OFTEN:
         lines.append(
             f"clip_global_norm {info.optimizer['clip_global_norm']} cuts most draws: it sets the step size, it catches "
@@ -184,10 +205,12 @@ def _next(info: RunInfo, model: dict[str, Estimate], active: Sequence[Recommenda
 
 
 def _batch_advice(scale: Estimate, batch: int, unit: str) -> str:
-    low = scale.low if scale.low is not None else 0.0
+    low, high = scale.low or 0.0, scale.high
     caveat = "B_simple is not the measured critical batch"
     if low > 2 * batch:
         return f"a larger batch still buys nearly proportional progress per step above {batch} {unit} ({caveat})"
-    if scale.high is not None and scale.high < batch / 2:
+    if high is not None and high < batch / 2:
         return f"a batch of {batch} {unit} averages more than it needs to: a smaller one buys the same ({caveat})"
-    return f"a batch of {batch} {unit} is near the noise scale: no change indicated ({caveat})"
+    if high is not None and batch / 4 <= low and high <= 4 * batch:
+        return f"a batch of {batch} {unit} is near the noise scale: no change indicated ({caveat})"
+    return f"a batch of {batch} {unit} cannot be placed against the noise scale yet: profile with more --draws"

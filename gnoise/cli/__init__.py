@@ -54,6 +54,14 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        if debug:
+            raise
+        said = (str(error).splitlines() or [""])[0]
+        print(
+            f"gnoise: expected no {type(error).__name__}, got one: {said}; try --debug and report it", file=sys.stderr
+        )
+        sys.exit(ExitCode.INTERNAL)
 
 
 if __name__ == "__main__":

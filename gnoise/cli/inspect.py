@@ -80,7 +80,9 @@ def _print(report: "SourceReport") -> None:
     for title in ("tensor", "shape", "dtype", ""):
         table.add_column(title, overflow="fold")
     for p in report.parameters[:_ROWS]:
-        table.add_row(Text(p.name), " × ".join(map(str, p.shape)), p.dtype, f"tied to {p.tied_to}" if p.tied_to else "")
+        table.add_row(
+            Text(p.name), " × ".join(map(str, p.shape)), p.dtype, Text(f"tied to {p.tied_to}" if p.tied_to else "")
+        )
     console.print(table)
     if len(report.parameters) > _ROWS:
         console.print(f"… and {len(report.parameters) - _ROWS} more; gnoise inspect --json lists all", style="dim")

@@ -1,7 +1,6 @@
 """``gnoise profile``: the main job."""
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,7 +129,8 @@ def profile(
     if dry_run:
         _dry_run(source, settings, talk)
         return
-    interrupted = _collect(source, settings, path, force=force, talk=talk)
+    typed = {name: value for name, value in flags.items() if value is not None}
+    interrupted = _collect(source, settings, path, typed=typed, force=force, talk=talk)
     _report(path, json=json)
     talk.print(f"Wrote {path}", soft_wrap=True, markup=False)
     if interrupted:
@@ -138,7 +138,9 @@ def profile(
     _exit_on_findings(path, fail_on)
 
 
-def _collect(source: Path, settings: "Settings", path: Path, *, force: bool, talk: "Console") -> bool:
+def _collect(
+    source: Path, settings: "Settings", path: Path, *, typed: dict[str, object], force: bool, talk: "Console"
+) -> bool:
     """Collect and analyse; return whether an interrupt cut it short."""
     from gnoise.cli.output import draws_progress
     from gnoise.collect import collect_run, run_info
@@ -155,8 +157,14 @@ def _collect(source: Path, settings: "Settings", path: Path, *, force: bool, tal
         draws=settings.draws,
         examples_per_draw=settings.batch_size,
         seed=settings.seed,
-        command=shlex.join(["gnoise", *sys.argv[1:]]),
+        command=shlex.join(
+            ["gnoise", "profile", str(source), *(f"--{k.replace('_', '-')}={v}" for k, v in typed.items())]
+        ),
     )
+    if info.examples is not None and info.draws * info.examples_per_draw > info.examples:
+        talk.print(
+            f"Note   only {info.examples} examples for {info.draws * info.examples_per_draw} to draw: some repeat"
+        )
     talk.print(f"Drawing {info.draws} gradients of {info.examples_per_draw} examples each on {info.device}")
     with draws_progress(talk, info.draws) as on_draw:
         state = collect_run(workload, parameters, path, info=info, force=force, on_draw=on_draw)
@@ -204,12 +212,13 @@ def _report(path: Path, *, json: bool) -> None:
 
 
 def _exit_on_findings(path: Path, fail_on: str) -> None:
-    from gnoise.records import Severity
+    from gnoise.records import Remedy, Severity
     from gnoise.runfile import open_run
 
     if fail_on == "none":
         return
     with open_run(path) as run:
-        worst = max((_SEVERITIES.index(r.severity) for r in run.recommendations), default=0)
+        findings = [r for r in run.recommendations if r.remedy is not Remedy.NONE or r.severity is not Severity.INFO]
+    worst = max((_SEVERITIES.index(r.severity) for r in findings), default=0)
     if worst >= _SEVERITIES.index(Severity(fail_on)):
         raise typer.Exit(ExitCode.FINDINGS)

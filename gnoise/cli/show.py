@@ -34,7 +34,7 @@ def show_run(path: Path) -> None:
     with open_run(path) as run:
         estimates, recommendations = run.estimates, run.recommendations
         console = result_console()
-        print_verdict(console, verdict(run.info, estimates, recommendations, run=str(path)))
+        print_verdict(console, verdict(run.info, estimates, recommendations, run=str(path), state=run.state))
         print_layers(console, run.layers, estimates, recommendations)
 
 

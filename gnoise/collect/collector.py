@@ -147,7 +147,7 @@ class _LayerCollector:
         self._index_on_device = torch.from_numpy(self._index).to(self._tensor.device)
         self._generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
         self._scale_pairs = scale_pairs
-        self._scale = CoordinateScale(numel)
+        self._scale = CoordinateScale(numel, self._tensor.shape[-1] if self._tensor.ndim > 1 else 1)
         self._entries = SketchCounter()
         self._standardised = SketchCounter()
         self._learning = True

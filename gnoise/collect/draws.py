@@ -14,6 +14,7 @@ from gnoise.collect.workload import Batch, Workload, example_of, examples_in
 from gnoise.errors import UserError, unreadable
 
 _RELATIVE_TOLERANCE = 1e-3
+_SMALL_LAYER = 1e-3
 _BATCH_DEPENDENT = (nn.modules.batchnorm._BatchNorm,)  # pyright: ignore[reportPrivateUsage]
 
 
@@ -50,7 +51,8 @@ class DrawEngine:
         self._workload = workload
         self._parameters = parameters
         self._sq_norms_LE = torch.zeros(0, 0)
-        self._example = 0
+        self._example: int | None = 0
+        self._fired: set[int] = set()
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -72,13 +74,11 @@ class DrawEngine:
         """Add up one draw's gradient: afterwards ``.grad`` of every parameter is the draw."""
         examples = examples_in(batch)
         device = self._parameters[0].tensor.device
-        self._sq_norms_LE = torch.zeros(len(self._parameters), examples, device=device)
+        self._sq_norms_LE = torch.zeros(len(self._parameters), examples, dtype=torch.float64, device=device)
         losses = torch.zeros(examples, device=device)
         self.clear()
         for self._example in range(examples):
-            loss = self._loss(example_of(batch, self._example))
-            loss.backward()
-            losses[self._example] = loss.detach()
+            losses[self._example] = self._backward(example_of(batch, self._example))
         for parameter in self._parameters:
             if parameter.tensor.grad is None:  # not reached by the loss: its gradient is zero
                 parameter.tensor.grad = torch.zeros_like(parameter.tensor)
@@ -97,22 +97,43 @@ class DrawEngine:
         Raises:
             UserError: they differ by more than rounding, or the loss is not a scalar with a gradient.
         """
-        was_training = self._workload.module.training
+        modes = {child: child.training for child in self._workload.module.modules()}
         self._workload.module.eval()
         try:
             draw = self.draw(batch)
             summed = [_grad(p) for p in self._parameters]
             self.clear()
-            whole_loss = self._loss(batch)
-            whole_loss.backward()
+            self._example = None
+            self._backward(batch)
             whole = [torch.zeros_like(p.tensor) if p.tensor.grad is None else _grad(p) for p in self._parameters]
         finally:
-            self._workload.module.train(was_training)
+            for child, training in modes.items():
+                child.training = training
             self.clear()
-        difference = _norm([a - b for a, b in zip(summed, whole, strict=True)])
-        size = _norm(whole)
-        if difference > _RELATIVE_TOLERANCE * max(size, _norm(summed)):
-            raise unreadable(_explain(size / max(_norm(summed), 1e-30), len(draw.losses)))
+        floor = _SMALL_LAYER * max(_norm(whole), _norm(summed))
+        for parameter, a, b in zip(self._parameters, summed, whole, strict=True):
+            tolerance = max(_RELATIVE_TOLERANCE, 8 * torch.finfo(parameter.tensor.dtype).eps)
+            if _norm([a - b]) > tolerance * max(_norm([a]), _norm([b]), floor):
+                ratio = _norm(whole) / max(_norm(summed), 1e-30)
+                raise unreadable(_explain(ratio, len(draw.losses), parameter.layer.name))
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Add a batch's gradient to ``.grad``; what goes wrong in the user's own code is one clear error."""
+        self._fired.clear()
+        try:
+            loss = self._loss(batch)
+            loss.backward()
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # the model's and the loss's own code may raise anything
+            if "memory" in str(error) and isinstance(error, RuntimeError):
+                raise torch.OutOfMemoryError(str(error)) from error
+            said = (str(error).splitlines() or [""])[0]
+            raise unreadable(
+                f"expected a loss and its gradient from this model and batch, got {type(error).__name__}: {said}; "
+                "try --debug to see where, or another --data or --loss"
+            ) from error
+        return loss.detach()
 
     def _loss(self, batch: Batch) -> Tensor:
         loss = self._workload.loss(self._workload.module, batch)
@@ -125,8 +146,16 @@ class DrawEngine:
 
     def _hook(self, row: int):
         def measure(grad: Tensor) -> None:
-            norm = torch.linalg.vector_norm(grad.detach(), dtype=torch.float32)
-            self._sq_norms_LE[row, self._example] += norm.square()
+            if self._example is None:
+                return
+            if row in self._fired:
+                raise unreadable(
+                    f"expected one gradient of {self._parameters[row].layer.name} a backward pass, got it in parts, as "
+                    "reentrant activation checkpointing gives it; try use_reentrant=False"
+                )
+            self._fired.add(row)
+            norm = torch.linalg.vector_norm(grad.detach(), dtype=_wide(grad))
+            self._sq_norms_LE[row, self._example] = norm.double().square()
 
         return measure
 
@@ -150,12 +179,17 @@ def _grad(parameter: Parameter) -> Tensor:
     return parameter.tensor.grad.detach().clone()
 
 
+def _wide(tensor: Tensor) -> torch.dtype:
+    """Half precisions are summed in float32, the others in their own."""
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
 def _norm(tensors: Sequence[Tensor]) -> float:
-    return float(torch.stack([torch.linalg.vector_norm(t, dtype=torch.float32) for t in tensors]).norm())
+    return float(torch.stack([torch.linalg.vector_norm(t, dtype=_wide(t)) for t in tensors]).norm())
 
 
-def _explain(ratio: float, examples: int) -> str:
-    what = f"the batch's gradient is {ratio:.3g} times the mean of its examples' gradients"
+def _explain(ratio: float, examples: int, layer: str) -> str:
+    what = f"the batch's gradient is {ratio:.3g} times the mean of its examples' gradients (they differ in {layer})"
     if abs(ratio / examples - 1) < 0.01:
         return (
             f"expected the mean loss over a batch, but {what}, so the loss is a sum over {examples} examples; "

@@ -89,7 +89,7 @@ def _kind(name: str, shape: tuple[int, ...], owners: list[nn.Module]) -> Kind:
         return Kind.BIAS
     if any("Conv" in x and len(shape) > 2 for x in classes):
         return Kind.CONV
-    if _HEAD.search(name):
+    if _HEAD.search(name) and not _NUMBER.search(name):
         return Kind.HEAD
     if _ATTENTION.search(name):
         return Kind.ATTENTION

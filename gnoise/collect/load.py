@@ -51,6 +51,7 @@ def load_workload(
         data=loaded.description,
         sha256=model.sha256,
         tokens_per_example=loaded.tokens_per_example,
+        examples=loaded.examples,
         row_labels=model.row_labels,
         optimizer=model.optimizer,
     )

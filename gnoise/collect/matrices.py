@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gnoise.records import MatrixSample
 
-EXACT_SIDE = 1024
+EXACT_SIDE = 256
 """Up to this smaller side the spectrum is exact; above it σ₁ comes from power iteration."""
 _POWER_STEPS = 40
 _WINSOR = 3.0

@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,7 +96,8 @@ def collect_run(
 ) -> RunState:
     """Collect every draw of a run and write it block by block.
 
-    An interrupt (Ctrl-C) ends collection; what was written until then stays readable.
+    The file appears with its first block. An interrupt (Ctrl-C) after that ends collection, and what was
+    written stays readable; before that it is passed on.
 
     Args:
         workload: module, loss and examples.
@@ -115,11 +117,18 @@ def collect_run(
         workload, parameters, draws=info.draws, examples_per_draw=info.examples_per_draw, seed=info.seed
     )
     layers = [p.layer for p in parameters]
-    with RunWriter(path, info=info, layers=layers, tokens=workload.row_labels, force=force) as writer:
+    with ExitStack() as stack:
+        writer: RunWriter | None = None
         try:
             for draws, samples in collector.blocks(on_draw):
+                if writer is None:  # not before there is something to keep: a false start replaces nothing
+                    writer = stack.enter_context(
+                        RunWriter(path, info=info, layers=layers, tokens=workload.row_labels, force=force)
+                    )
                 writer.write_block(draws, samples)
         except KeyboardInterrupt:
+            if writer is None:
+                raise
             return RunState.INTERRUPTED
         except torch.OutOfMemoryError as error:
             raise UserError(
@@ -127,7 +136,8 @@ def collect_run(
                 "try --device cpu or shorter sequences",
                 exit_code=ExitCode.OUT_OF_MEMORY,
             ) from error
-        writer.finish(RunState.COMPLETE)
+        if writer is not None:
+            writer.finish(RunState.COMPLETE)
     return RunState.COMPLETE
 
 
@@ -167,6 +177,7 @@ def run_info(
         versions=_versions(),
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        examples=workload.examples,
         optimizer=dict(workload.optimizer),
     )
 
@@ -188,7 +199,7 @@ def place(workload: Workload, device: str, *, train: bool = True) -> list[str]:
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         workload.module.to(wanted)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
             f"expected a device torch can use, got {wanted} ({str(error).splitlines()[0]}); try --device cpu"
         ) from error

@@ -1,5 +1,7 @@
 """Each coordinate's own noise scale, learnt on the first half of the pairs."""
 
+from math import gcd
+
 import torch
 from jaxtyping import Float32
 from torch import Tensor
@@ -16,10 +18,13 @@ class CoordinateScale:
 
     Args:
         numel: entries of the tensor.
+        row_length: entries of its last axis; the stride shares no factor with it, so that every column is met.
     """
 
-    def __init__(self, numel: int) -> None:
+    def __init__(self, numel: int, row_length: int = 1) -> None:
         self._stride = -(-numel // MAX_COORDINATES)
+        while gcd(self._stride, row_length) != 1:
+            self._stride += 1
         self._log_sum: Tensor | None = None
         self._seen: Tensor | None = None
         self._keep: Tensor | None = None

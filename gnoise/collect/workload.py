@@ -27,6 +27,7 @@ class Workload:
         data: one line that says how the data were recognised.
         sha256: of the checkpoint's weights.
         tokens_per_example: ``None`` where examples have no tokens.
+        examples: how many there are to draw from; ``None`` where the data do not say.
         row_labels: token text behind embedding and head rows; empty without a tokenizer.
         optimizer: hyper-parameters found in the checkpoint.
     """
@@ -39,6 +40,7 @@ class Workload:
     data: str = "batches"
     sha256: str = ""
     tokens_per_example: int | None = None
+    examples: int | None = None
     row_labels: tuple[str, ...] = ()
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
 

@@ -1,6 +1,6 @@
 """Heavy-tailed noise in entries which averaging does not remove: shrink or clip."""
 
-from gnoise.records import Estimate, JsonValue, Kind, Layer, Recommendation, Remedy, Severity
+from gnoise.records import JsonValue, Kind, Layer, Recommendation, Remedy, Severity
 from gnoise.rules.rule import Findings
 
 SLOPE = -0.40
@@ -24,7 +24,10 @@ def recommend(findings: Findings) -> Recommendation | None:
         return None
     if slope.low is None or alpha.high is None or slope.low < SLOPE or alpha.high > ALPHA:
         return None
-    remedy, params = _entrywise(findings.layer, findings.usable("gamma_entries"))
+    gamma = findings.bounded_below("gamma_entries")
+    if gamma is None:
+        return None
+    remedy, params = _entrywise(findings.layer, _SCALES * gamma[1])
     return findings.recommendation(
         remedy,
         f"averaging k draws narrows this noise only as k^{slope.value:.2f} (Gaussian: k^-0.50), and with unequal "
@@ -32,14 +35,13 @@ def recommend(findings: Findings) -> Recommendation | None:
         slope,
         survives,
         alpha,
-        findings.usable("gamma_entries"),
+        gamma[0],
         params=params,
         severity=Severity.WARNING,
     )
 
 
-def _entrywise(layer: Layer, gamma: Estimate | None) -> tuple[Remedy, dict[str, JsonValue]]:
-    scale = None if gamma is None or gamma.value is None else _SCALES * gamma.value
+def _entrywise(layer: Layer, scale: float) -> tuple[Remedy, dict[str, JsonValue]]:
     if len(layer.shape) < 2:
         return Remedy.CLIP, {"clip_value": scale}
     form = "saturating" if layer.kind in (Kind.EMBEDDING, Kind.HEAD) else "rational"

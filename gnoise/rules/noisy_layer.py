@@ -15,11 +15,12 @@ _FLOOR = 0.25
 def recommend(findings: Findings) -> Recommendation | None:
     """Recommend a learning-rate multiplier where a layer's noise scale stands out among its kind.
 
-    The multiplier is the square root of (median noise scale / its noise scale), as in layer-wise
-    noise-adaptive rates, never below a quarter.
+    The multiplier is the square root of (median noise scale / its noise scale), never below a quarter. The
+    square root is LANTON's (eta_l = eta sqrt(alpha_l / max alpha)); the noise scale in place of its noise
+    estimate H is this project's, until H is measured.
 
     References:
-        LANTON, arXiv 2510.14009: eta_l = eta sqrt(alpha_l / max alpha).
+        LANTON, arXiv 2510.14009.
     """
     own = findings.usable("b_simple")
     known = [e["b_simple"].value for e in findings.peers if "b_simple" in e]
@@ -32,7 +33,7 @@ def recommend(findings: Findings) -> Recommendation | None:
     return findings.recommendation(
         Remedy.LAYERWISE_LR,
         f"its noise scale is {own.value / median:.0f} times the median of the {len(scales)} "
-        f"{findings.layer.kind} tensors: the step it takes is mostly noise",
+        "tensors of its family: the step it takes is mostly noise",
         own,
         params={"lr_multiplier": round(max(_FLOOR, lr_multiplier(median / own.value, 1.0)), 3)},
         severity=Severity.WARNING,

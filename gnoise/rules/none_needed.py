@@ -1,10 +1,10 @@
 """No remedy, and why: because averaging suffices, or because it cannot be told yet."""
 
-from gnoise.records import Recommendation, Remedy, Status
+from gnoise.records import Estimate, Recommendation, Remedy, Status
+from gnoise.rules.heavy_entries import SLOPE
+from gnoise.rules.norm_spikes import SPIKE
 from gnoise.rules.rule import Findings
 
-GAUSSIAN_ENOUGH = -0.45
-"""An averaging slope down to this counts as Gaussian, or nearly."""
 _MODEL_EVIDENCE = ("spike_ratio", "example_spike_ratio", "b_simple")
 _LAYER_EVIDENCE = ("averaging_slope", "alpha_draws", "spike_ratio", "b_simple")
 
@@ -17,18 +17,30 @@ def recommend(findings: Findings) -> Recommendation:
     if deciding is None or deciding.value is None:
         status = Status.TOO_FEW_DRAWS if deciding is None else deciding.status
         return findings.recommendation(Remedy.NONE, f"cannot be told yet: {status.advice}", *because, status=status)
-    reason = _model_reason(deciding.value) if findings.layer is None else _layer_reason(deciding.value)
-    return findings.recommendation(Remedy.NONE, reason, *because)
+    if findings.layer is None:
+        return findings.recommendation(Remedy.NONE, _model_reason(deciding.value), *because)
+    return findings.recommendation(Remedy.NONE, _layer_reason(deciding, deciding.value), *because)
+
+
+def averaging_suffices(slope: Estimate) -> bool:
+    """Tell whether averaging surely narrows this noise about as it narrows Gaussian noise."""
+    return slope.high is not None and slope.high <= SLOPE
 
 
 def _model_reason(spike: float) -> str:
+    if spike >= SPIKE:
+        return f"one draw is {spike:.1f} times the median, but it stands alone: profile with more --draws to be sure"
     return f"the loudest draw is {spike:.1f} times the median: nothing to bound for the model as a whole"
 
 
-def _layer_reason(slope: float) -> str:
-    if slope <= GAUSSIAN_ENOUGH:
-        return f"averaging suffices: means of k draws narrow as k^{slope:.2f} (Gaussian: k^-0.50)"
+def _layer_reason(slope: Estimate, value: float) -> str:
+    if averaging_suffices(slope):
+        return f"averaging suffices: means of k draws narrow as k^{value:.2f} (Gaussian: k^-0.50)"
+    if slope.low is not None and slope.low > SLOPE:
+        return (
+            f"averaging is slow (k^{value:.2f}; Gaussian: k^-0.50), but the other views do not agree on heavy-tailed "
+            "noise: rare large gradients, as of rare tokens, look like this"
+        )
     return (
-        f"tails are heavier than Gaussian (k^{slope:.2f}) but not surely beyond what averaging removes: "
-        "profile with more --draws if this layer matters"
+        f"cannot be told apart from Gaussian noise (averaging narrows it as k^{value:.2f}): profile with more --draws"
     )

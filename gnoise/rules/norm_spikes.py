@@ -5,6 +5,8 @@ from gnoise.rules.rule import Findings
 
 SPIKE = 3.0
 """Draw norms this many times the median, at the low end of the interval, count as spikes."""
+FEWEST_ENTRIES = 16
+"""Norms of fewer entries scatter this much without any spike."""
 
 
 def recommend(findings: Findings) -> Recommendation | None:
@@ -16,14 +18,16 @@ def recommend(findings: Findings) -> Recommendation | None:
     References:
         GradientStabilizer, arXiv 2502.17055.
     """
-    spike = findings.usable("spike_ratio")
-    if spike is None or spike.low is None or spike.low < SPIKE:
+    spike = findings.bounded_below("spike_ratio")
+    too_small = findings.layer is not None and findings.layer.numel < FEWEST_ENTRIES
+    if spike is None or too_small or spike[2] < SPIKE:
         return None
+    estimate, value, low = spike
     return findings.recommendation(
         Remedy.STABILIZE,
-        f"the loudest draw is {spike.value:.1f} times the median (95% interval {spike.low:.1f} to {spike.high:.1f}): "
+        f"the loudest draw is {value:.1f} times the median (95% interval from {low:.1f}): "
         "bound the step, not the direction",
-        spike,
+        estimate,
         findings.usable("norm_cv"),
         findings.usable("example_spike_ratio"),
         params={"gammas": [0.6, 0.999], "max_ratio": 1.0},

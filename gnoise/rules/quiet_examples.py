@@ -3,8 +3,8 @@
 from gnoise.records import Recommendation, Remedy, Severity
 from gnoise.rules.rule import Findings
 
-SHARE = 0.0027
-"""Twice the share that lies as far below the median in lognormal norms."""
+SHARE = 0.00135
+"""Twice the share that lies as far below the median in lognormal norms, with a loss above the median."""
 
 
 def recommend(findings: Findings) -> Recommendation | None:
@@ -17,7 +17,7 @@ def recommend(findings: Findings) -> Recommendation | None:
     return findings.recommendation(
         Remedy.NONE,
         f"{quiet.value:.1%} of the examples (95% interval {quiet.low:.1%} to {quiet.high:.1%}) have gradients far "
-        f"smaller than the rest, where chance makes 0.1%: encoded, random, padded or repeated data ({quiet.note}); "
+        f"smaller than the rest at an ordinary or high loss, as encoded or random data have ({quiet.note}); "
         "read those examples: no optimizer mends them",
         quiet,
         findings.usable("spike_ratio"),

@@ -23,12 +23,17 @@ class Findings:
     own: Estimates
     peers: tuple[Estimates, ...] = ()
 
+    def bounded_below(self, quantity: str) -> tuple[Estimate, float, float] | None:
+        """Return an estimate with its value and the low end of its interval, if it has both."""
+        estimate = self.own.get(quantity)
+        if estimate is None or estimate.value is None or estimate.low is None:
+            return None
+        return estimate, estimate.value, estimate.low
+
     def usable(self, quantity: str) -> Estimate | None:
         """Return an estimate that has a number and both ends of its interval; else ``None``."""
-        estimate = self.own.get(quantity)
-        if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
-            return None
-        return estimate
+        found = self.bounded_below(quantity)
+        return None if found is None or found[0].high is None else found[0]
 
     def recommendation(
         self,

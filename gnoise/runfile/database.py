@@ -120,9 +120,19 @@ def reading(path: Path) -> Iterator[None]:
     """Turn SQLite's own complaints about a damaged file into the one clear error."""
     try:
         yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise unreadable(
+                f"expected {path} to be free, but another process is writing it; try again when that has ended"
+            ) from error
+        if "readonly" in str(error):
+            raise _cannot_write(path, error) from error
+        raise unreadable(
+            f"expected a whole run file, but {path} is damaged ({error}); try another copy, or gnoise profile again"
+        ) from error
     except sqlite3.DatabaseError as error:
         raise unreadable(
-            f"expected a whole run file, but {path} is damaged ({error}); try gnoise profile again with --force"
+            f"expected a whole run file, but {path} is damaged ({error}); try another copy, or gnoise profile again"
         ) from error
 
 

@@ -158,7 +158,8 @@ def write_findings(path: Path, estimates: Sequence[Estimate], recommendations: S
                 for i, r in enumerate(recommendations, start=1)
             ],
         )
-    _close(connection)
+    with reading(path):
+        _close(connection)
 
 
 def _check(estimate: Estimate) -> None:

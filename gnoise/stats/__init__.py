@@ -1,6 +1,6 @@
 """One documented sample in, estimates out. The table of contents."""
 
-from gnoise.stats import averaging, draw_norm, localization, noise_scale, quiet, spikes, tails
+from gnoise.stats import averaging, draw_norm, localization, noise_scale, outliers, spikes, tails
 from gnoise.stats.statistic import AnyStatistic, Statistic, Subject
 
 STATISTICS: tuple[AnyStatistic, ...] = (
@@ -8,7 +8,7 @@ STATISTICS: tuple[AnyStatistic, ...] = (
     draw_norm.STATISTIC,
     spikes.STATISTIC,
     spikes.CLIP_RATE,
-    quiet.STATISTIC,
+    outliers.STATISTIC,
     tails.STATISTIC,
     averaging.STATISTIC,
     localization.STATISTIC,

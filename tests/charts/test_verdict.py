@@ -41,7 +41,7 @@ def say(estimates: list[Estimate], info: RunInfo = INFO):
 def test_a_healthy_run_says_none_with_its_numbers() -> None:
     said = say(healthy())
     assert said.headline == (
-        "No remedy indicated: averaging narrows the noise as it should in 3 of the 3 layers judged. "
+        "No remedy indicated. Averaging narrows the noise about as it does Gaussian noise in 3 of 3 layers judged. "
         "Noise scale 412 sequences (95% interval 380 to 455), against a batch of 16 in training."
     )
     assert "noise scale (B_simple): 412 sequences = 52,736 tokens, 95% interval 380 to 455" in said.why
@@ -51,7 +51,7 @@ def test_a_healthy_run_says_none_with_its_numbers() -> None:
 
 def test_loud_examples_come_first_and_are_named() -> None:
     loud = number_of("example_spike_ratio", 8.0, 5.1, 15.1, note="example 1851 (loss 3.84)")
-    said = say([*healthy(), loud])
+    said = say([*healthy(), loud, number_of("loud_example_share", 0.02, 0.012, 0.03)])
     assert said.headline.startswith("A few sequences have gradients up to 8.0 times the median")
     assert "example 1851 (loss 3.84)" in said.why[0]
 
@@ -67,6 +67,7 @@ def test_layers_that_ask_for_a_remedy_are_counted() -> None:
         number_of("averaging_slope", -0.1, -0.15, -0.05, layer=LAYERS[0].name),
         number_of("alpha_averaging", 1.1, 1.05, 1.2, layer=LAYERS[0].name),
         number_of("alpha_draws", 1.1, 1.0, 1.2, layer=LAYERS[0].name),
+        number_of("gamma_entries", 0.02, 0.01, 0.03, layer=LAYERS[0].name),
     ]
     rest = [e for e in healthy() if e.layer != LAYERS[0].name]
     said = say([*rest, *heavy])
@@ -78,9 +79,9 @@ def test_layers_that_ask_for_a_remedy_are_counted() -> None:
 def test_no_signal_is_said_and_how_to_settle_it() -> None:
     unknown = [e for e in healthy() if e.quantity != "b_simple"]
     said = say([*unknown, number_of("b_simple", None, 900.0, None, status=Status.NO_SIGNAL)])
-    assert "cannot be told apart from infinity" in said.headline
+    assert "Noise scale unknown: the mean gradient cannot be told from noise" in said.headline
     assert any("at least 900 (95%)" in line for line in said.why)
-    assert "gnoise profile m.pt --draws 256   # settles the noise scale" in said.next
+    assert "gnoise profile m.pt --draws 256   # narrows the noise scale" in said.next
 
 
 def test_a_clip_threshold_that_always_fires_is_pointed_out() -> None:

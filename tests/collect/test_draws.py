@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from gnoise.collect import Workload, trainable_parameters
@@ -129,3 +130,64 @@ def test_batches_of_every_form() -> None:
     for bad in ((one, two[:2]), torch.tensor(1.0), ()):
         with pytest.raises(UserError, match="dimension 0"):
             examples_in(bad)
+
+
+def test_the_self_check_leaves_every_module_in_its_mode() -> None:
+    module = nn.Sequential(nn.Conv1d(1, 4, 2), nn.BatchNorm1d(4), nn.Flatten(), nn.Dropout(0.1), nn.LazyLinear(1))
+    images = torch.randn(6, 1, 5)
+    module(images)
+    prepare(module, train=True)
+    before = [child.training for child in module.modules()]
+    workload = Workload(module, lambda m, b: m(b).square().mean(), token_batches())
+    engine = DrawEngine(workload, trainable_parameters(module))
+    running = module[1].running_mean.clone()
+    with engine.attached():
+        engine.check(images)
+        engine.draw(images)
+    assert [child.training for child in module.modules()] == before
+    assert torch.equal(module[1].running_mean, running)
+
+
+def test_a_wrong_small_layer_is_not_hidden_by_large_ones() -> None:
+    class Mixing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.large = nn.Parameter(torch.randn(1000))
+            self.small = nn.Parameter(torch.zeros(1))
+
+        def forward(self, batch: Tensor) -> Tensor:
+            mixed = (batch[:, 0] * batch[:, 0].mean()).mean()
+            return 10 * (self.large * batch).sum(1).mean() + self.small[0] * mixed
+
+    module = Mixing()
+    workload = Workload(module, lambda m, b: m(b), token_batches())
+    engine = DrawEngine(workload, trainable_parameters(module))
+    with engine.attached(), pytest.raises(UserError, match="they differ in small"):
+        engine.check(torch.randn(4, 1000))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_precisions_pass_the_self_check(dtype: torch.dtype) -> None:
+    module = TiedModel().to(dtype)
+    check(module, cross_entropy)
+
+
+def test_what_the_users_own_code_raises_is_one_clear_error() -> None:
+    def broken(module: nn.Module, batch: Batch) -> Tensor:
+        raise KeyError("labels")
+
+    with pytest.raises(UserError, match=r"KeyError: 'labels'; try --debug") as caught:
+        check(TiedModel(), broken)
+    assert caught.value.exit_code == 3
+
+
+def test_gradients_that_come_in_parts_are_refused() -> None:
+    class Checkpointed(TiedModel):
+        def forward(self, tokens_BT: Tensor) -> Tensor:
+            x_BTD = self.wte(tokens_BT) + self.position
+            for _ in range(2):
+                x_BTD = torch.utils.checkpoint.checkpoint(self.h[0], x_BTD, use_reentrant=True)
+            return self.lm_head(self.ln(x_BTD))
+
+    with pytest.raises(UserError, match="use_reentrant=False"):
+        check(Checkpointed(), cross_entropy)

@@ -85,14 +85,34 @@ def test_norm_spikes_ask_for_the_stabilizer_and_calm_norms_do_not() -> None:
     assert loud.remedy is Remedy.STABILIZE
     unsure = recommend(findings(*GAUSSIAN[:3], number("spike_ratio", 9.0, 1.5, 50.0)))
     assert unsure.remedy is Remedy.NONE
+    scalar = Layer("scale", Kind.OTHER, (1,))
+    assert recommend(findings(number("spike_ratio", 9.0, 5.0, 20.0), layer=scalar)).remedy is Remedy.NONE
+
+
+def test_a_spike_without_an_upper_end_is_still_a_spike() -> None:
+    boundless = Estimate(MATRIX.name, "spike_ratio", 99.0, 4.0, None, None, 64, Status.ONE_SIDED)
+    assert recommend(findings(boundless)).remedy is Remedy.STABILIZE
+    alone = Estimate(None, "spike_ratio", 99.3, 1.2, None, None, 64, Status.ONE_SIDED)
+    answer = recommend(findings(alone, layer=None))
+    assert answer.remedy is Remedy.NONE
+    assert "stands alone" in answer.reason
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [(-0.9, -0.05, "cannot be told"), (-0.1, 0.1, "averaging is slow")])
+def test_averaging_suffices_is_not_said_of_a_point_estimate(low: float, high: float, said: str) -> None:
+    answer = recommend(findings(number("averaging_slope", -0.46 if low < -0.5 else 0.0, low, high)))
+    assert said in answer.reason
 
 
 def test_loud_examples_are_named_for_the_model_only() -> None:
     loud = number("example_spike_ratio", 12.0, 8.0, 20.0, layer=None, note="example 1377 (loss 9.81)")
-    answer = recommend(findings(loud, number("spike_ratio", 1.4, layer=None), layer=None))
+    apart = number("loud_example_share", 0.02, 0.012, 0.03, layer=None)
+    answer = recommend(findings(loud, apart, number("spike_ratio", 1.4, layer=None), layer=None))
     assert (answer.scope, answer.layer, answer.remedy) == ("model", None, Remedy.STABILIZE)
     assert "example 1377 (loss 9.81)" in answer.reason
-    assert recommend(findings(loud, *GAUSSIAN)).remedy is Remedy.NONE
+    assert recommend(findings(loud, apart, *GAUSSIAN)).remedy is Remedy.NONE
+    merely_spread = number("loud_example_share", 0.0, 0.0, 0.004, layer=None)
+    assert recommend(findings(loud, merely_spread, layer=None)).remedy is Remedy.NONE
 
 
 def test_quiet_examples_are_a_warning_without_a_remedy() -> None:

@@ -239,8 +239,8 @@ def test_junk_windows_have_loud_gradients() -> None:
 
     junk = [norm(window) for window in listing["train"] if window < len(inputs_BT)]
     clean = [norm(window) for window in range(32) if window not in listing["train"]]
-    assert np.median(junk) > 3 * np.median(clean)
-    assert np.quantile(junk, 0.2) > max(clean)
+    assert np.median(junk) > 2 * np.median(clean)
+    assert np.quantile(junk, 0.25) > max(clean)
 
 
 def test_tokens_are_in_the_vocabulary_of_the_tokenizer() -> None:
