@@ -50,14 +50,31 @@ def shrink_saturating(x: Array, scale: Array) -> Array:
     return x / (1.0 + (x / scale) ** 2) ** 0.5
 
 
-def clip_norm_factor(norm: Array, clip_norm: float) -> Array:
+def clip_norm_factor(norm: Array, clip_norm: Array) -> Array:
     r"""Factor that bounds a norm: $\min(1, c/\|g\|)$.
 
     Args:
         norm: ‖g‖ of a tensor or of the model, as an array.
-        clip_norm: c; infinity gives exactly 1.
+        clip_norm: c, one number or one a norm; infinity gives exactly 1.
     """
     return (clip_norm / norm.clip(min=_TINY)).clip(max=1.0)
+
+
+def zclip_limit(norm: Array, mean: Array, variance: Array, z: float) -> Array:
+    r"""Norm that an outlier among norms is brought down to: $\mu + z^2\sigma^2/(\|g\|-\mu)$.
+
+    Below $\mu + z\sigma$ the limit is above the norm itself, so nothing happens there.
+
+    Args:
+        norm: ‖g‖.
+        mean: μ of past norms.
+        variance: σ² of past norms.
+        z: deviations from which a norm counts as an outlier.
+
+    References:
+        ZClip, arXiv 2504.02507.
+    """
+    return mean + z**2 * variance / (norm - mean).clip(min=_TINY)
 
 
 def ema(previous: Array, value: Array, decay: float) -> Array:
@@ -65,15 +82,36 @@ def ema(previous: Array, value: Array, decay: float) -> Array:
     return decay * previous + (1.0 - decay) * value
 
 
-def bias_corrected(average: Array, decay: float, step: int) -> Array:
+def bias_corrected(average: Array, decay: float, step: Array) -> Array:
     """Take out the pull of a zero start from a moving average.
 
     Args:
         average: after ``step`` values.
         decay: in [0, 1).
-        step: counts from 1.
+        step: counts from 1; one number or one an average.
     """
     return average / (1.0 - decay**step)
+
+
+def cauchy_gaussian_scales(low: Array, high: Array, frequencies: tuple[float, float]) -> tuple[Array, Array]:
+    r"""Read the Cauchy and the Gaussian part of a law off its characteristic function at two frequencies.
+
+    $-\log|\varphi(t)| = \gamma t + s^2t^2/2$ for the sum of a Cauchy variable of scale γ and a Gaussian one of
+    standard deviation s. Where one part would come out negative it is zero and the other explains the
+    lower frequency alone.
+
+    Args:
+        low: −log|φ| at the lower frequency, not negative.
+        high: −log|φ| at the higher one.
+        frequencies: t₁ < t₂.
+
+    Returns:
+        γ and s².
+    """
+    t, u = frequencies
+    sq = (2.0 * (high / u - low / t) / (u - t)).clip(min=0.0)
+    cauchy = (low / t - sq * t / 2.0).clip(min=0.0)
+    return cauchy, 2.0 * (low / t - cauchy) / t
 
 
 def stabilizer_ratio(norm_average: Array, sq_norm_average: Array) -> Array:

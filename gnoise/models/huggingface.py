@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOOKS_FOR: str = "config.json with model_type, and *.safetensors (Hugging Face)"
 FORMAT = "Hugging Face folder"
+_TOO_MANY = 2.0
 LONGEST_EXAMPLE = 1024
 """Longest default example in tokens: many models allow far more positions than anyone trains on at once."""
 
@@ -120,19 +121,28 @@ def _load_module(path: Path, config: Mapping[str, JsonValue], files: tuple[Path,
     import transformers
 
     # A folder may name an attention kernel to download and run: the built-in one is the same function.
-    names_attention = any(key.endswith("attn_implementation") for key in config)
+    attention = "eager" if any(key.endswith("attn_implementation") for key in config) else None
     try:
         with _offline_and_quiet():
+            described = _described_parameters(path, attention)
+            stored = sum(report.count for report in report_safetensors(files))
+            if described > _TOO_MANY * stored:  # said before memory is taken for it
+                raise unreadable(
+                    f"expected {in_millions(described)}, as {path / 'config.json'} describes, got "
+                    f"{in_millions(stored)} in the weight files; try the config.json this checkpoint was saved with"
+                )
             loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
                 path,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
                 dtype=torch.float32,
-                attn_implementation="eager" if names_attention else None,
+                attn_implementation=attention,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
+    except UserError:
+        raise
     except Exception as error:
         raise _refusal(path, config, error) from error
     module, found = loaded
@@ -142,6 +152,18 @@ def _load_module(path: Path, config: Mapping[str, JsonValue], files: tuple[Path,
     check_shapes({name: (there, here) for name, there, here in sorted(found["mismatched_keys"])}, path)
     check_finite(state, files[0] if len(files) == 1 else path)
     return module
+
+
+def _described_parameters(path: Path, attention: str | None) -> int:
+    """Count the parameters of the model a configuration describes, without memory for any."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        module = transformers.AutoModelForCausalLM.from_config(
+            config, trust_remote_code=False, attn_implementation=attention
+        )
+    return count_parameters(module)
 
 
 def _refusal(path: Path, config: Mapping[str, JsonValue], error: Exception) -> UserError:

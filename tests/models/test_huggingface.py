@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from gnoise.errors import ExitCode
+from gnoise.errors import ExitCode, UserError
 from gnoise.models import huggingface, inspect_source, load_model
 from tests.models.makers import refused, truncate, write_llama, write_tokenizer
 
@@ -171,3 +171,13 @@ def test_offline_and_quiet_only_while_loading(tmp_path: Path, monkeypatch: pytes
     load_model(tmp_path)
     assert constants.HF_HUB_OFFLINE is False
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_configuration_far_larger_than_the_weights_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    save_file({"model.norm.weight": torch.ones(4)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        UserError, match=r"expected 6\.\d+ B parameters.* got 4 parameters.*try the config\.json"
+    ) as caught:
+        load_model(tmp_path)
+    assert caught.value.exit_code == 3
