@@ -291,3 +291,59 @@ def test_an_interrupt_leaves_a_readable_run(checkpoint: Path, tmp_path: Path) ->
     with open_run(path) as run:
         assert run.state == "interrupted"
         assert run.estimates
+
+
+SUMMED = """
+from torch.nn.functional import cross_entropy
+
+def summed(module, batch):
+    return cross_entropy(module(*batch)[0].flatten(0, 1), batch[1].flatten(), reduction="sum")
+
+def broken(module, batch):
+    raise KeyError("labels")
+"""
+
+
+@pytest.mark.parametrize("loss", ["summed", "broken"])
+def test_a_false_start_replaces_nothing_and_leaves_nothing(
+    gnoise: Run, checkpoint: Path, a_run: Path, tmp_path: Path, loss: str
+) -> None:
+    (checkpoint / "losses.py").write_text(SUMMED)
+    before = a_run.read_bytes()
+    forced = gnoise("profile", checkpoint, "--loss", f"losses:{loss}", "-o", a_run, "--force")
+    assert (forced.code, forced.out) == (3, "")
+    assert forced.err.splitlines()[-1].startswith("gnoise: expected ")
+    assert a_run.read_bytes() == before
+    assert gnoise("profile", checkpoint, "--loss", f"losses:{loss}", "-o", "new.gnoise").code == 3
+    assert not Path("new.gnoise").exists()
+
+
+def test_a_run_that_is_being_written_is_not_called_damaged(gnoise: Run, a_run: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(a_run, isolation_level=None) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        result = gnoise("analyze", a_run)
+        writer.execute("ROLLBACK")
+    writer.close()
+    assert result.code == 3
+    assert "another process is writing it; try again" in result.err
+
+
+def test_an_unfinished_run_says_so(gnoise: Run, a_run: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(a_run) as connection:
+        connection.execute("""UPDATE run SET value = '"interrupted"' WHERE key = 'state'""")
+    connection.close()
+    assert "this run is interrupted: 16 of 16 draws" in gnoise("show", a_run).out
+
+
+def test_the_unexpected_is_one_line_too(gnoise: Run, a_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("gnoise.runfile.open_run", explode)
+    result = gnoise("show", a_run)
+    assert result.code == 70
+    assert result.err == "gnoise: expected no ZeroDivisionError, got one: a bug; try --debug and report it\n"
