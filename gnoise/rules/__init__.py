@@ -7,10 +7,10 @@ from gnoise.rules import heavy_entries, loud_examples, noisy_layer, none_needed,
 from gnoise.rules.rule import Estimates, Findings, Rule
 
 RULES: tuple[Rule, ...] = (
-    norm_spikes.recommend,
     loud_examples.recommend,
+    heavy_entries.recommend,  # before spikes: heavy entries make norms spike, not the other way round
+    norm_spikes.recommend,
     quiet_examples.recommend,
-    heavy_entries.recommend,
     noisy_layer.recommend,
     none_needed.recommend,
 )

@@ -7,6 +7,8 @@ SLOPE = -0.40
 """Averaging must be slower than this at the low end of the interval: alpha below 1.67."""
 ALPHA = 1.9
 """And the standardised noise itself heavier than this at the high end."""
+LOCALIZED = 0.3
+"""In matrices the largest entry must carry this much of the largest singular value, else whole draws are loud."""
 _SCALES = 3.0
 
 
@@ -21,6 +23,8 @@ def recommend(findings: Findings) -> Recommendation | None:
     alpha = findings.usable("alpha_draws")
     survives = findings.own.get("alpha_averaging")
     if findings.layer is None or slope is None or alpha is None or survives is None or survives.value is None:
+        return None
+    if _spread_over_entries(findings):
         return None
     if slope.low is None or alpha.high is None or slope.low < SLOPE or alpha.high > ALPHA:
         return None
@@ -39,6 +43,12 @@ def recommend(findings: Findings) -> Recommendation | None:
         params=params,
         severity=Severity.WARNING,
     )
+
+
+def _spread_over_entries(findings: Findings) -> bool:
+    """Tell loud draws from loud entries: only the latter have one entry that makes the top singular value."""
+    ratio = findings.own.get("max_entry_ratio")
+    return ratio is not None and ratio.value is not None and ratio.value < LOCALIZED
 
 
 def _entrywise(layer: Layer, scale: float) -> tuple[Remedy, dict[str, JsonValue]]:

@@ -66,6 +66,13 @@ def test_heavy_noise_that_survives_averaging(layer: Layer, remedy: Remedy, param
     assert answer.params == params
 
 
+def test_loud_draws_are_not_taken_for_loud_entries() -> None:
+    spikes = number("spike_ratio", 40.0, 20.0, 90.0)
+    entries = recommend(findings(*HEAVY, spikes, number("max_entry_ratio", 0.8)))
+    draws = recommend(findings(*HEAVY, spikes, number("max_entry_ratio", 0.15)))
+    assert (entries.remedy, draws.remedy) == (Remedy.SHRINK, Remedy.STABILIZE)
+
+
 @pytest.mark.parametrize(
     "replaced",
     [
