@@ -11,6 +11,7 @@ from gnoise.errors import GnoiseError, UserError
 
 if TYPE_CHECKING:
     from gnoise.collect.profile import profile
+    from gnoise.remedies.apply import apply
     from gnoise.runfile import open_run
     from gnoise.runfile.analyze import analyze
 
@@ -21,11 +22,12 @@ except PackageNotFoundError:  # running from a source tree that was never instal
 
 _HOMES = {
     "analyze": "gnoise.runfile.analyze",
+    "apply": "gnoise.remedies.apply",
     "open_run": "gnoise.runfile",
     "profile": "gnoise.collect.profile",
 }
 
-__all__ = ["GnoiseError", "UserError", "__version__", "analyze", "open_run", "profile"]
+__all__ = ["GnoiseError", "UserError", "__version__", "analyze", "apply", "open_run", "profile"]
 
 
 def __getattr__(name: str) -> object:

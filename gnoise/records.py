@@ -68,7 +68,7 @@ _ADVICE: dict[Status, str] = {
     Status.ALL_ZERO: "every gradient seen was exactly zero: is this parameter used by the loss?",
     Status.CONSTANT: "every value was the same: there is no noise to describe",
     Status.NON_FINITE: "NaN or Inf among the gradients: look at the loss and the precision first",
-    Status.NOT_CONSTANT_SLOPE: "the averaging slope changes with the number averaged: no single tail index describes it",
+    Status.NOT_CONSTANT_SLOPE: "the averaging slope changes with the number averaged: no one tail index describes it",
     Status.HEAVY_TAILED: "one-example gradients are so heavy-tailed that the truth may lie outside of this interval",
     Status.NOT_HEAVY: "the entries are not heavy-tailed to begin with: there is nothing to explain",
     Status.NOT_CONVERGED: "the fit did not settle: report this run file as a bug",

@@ -140,12 +140,12 @@ def test_the_self_check_leaves_every_module_in_its_mode() -> None:
     before = [child.training for child in module.modules()]
     workload = Workload(module, lambda m, b: m(b).square().mean(), token_batches())
     engine = DrawEngine(workload, trainable_parameters(module))
-    running = module[1].running_mean.clone()
+    running = module.get_buffer("1.running_mean").clone()
     with engine.attached():
         engine.check(images)
         engine.draw(images)
     assert [child.training for child in module.modules()] == before
-    assert torch.equal(module[1].running_mean, running)
+    assert torch.equal(module.get_buffer("1.running_mean"), running)
 
 
 def test_a_wrong_small_layer_is_not_hidden_by_large_ones() -> None:
@@ -186,7 +186,7 @@ def test_gradients_that_come_in_parts_are_refused() -> None:
         def forward(self, tokens_BT: Tensor) -> Tensor:
             x_BTD = self.wte(tokens_BT) + self.position
             for _ in range(2):
-                x_BTD = torch.utils.checkpoint.checkpoint(self.h[0], x_BTD, use_reentrant=True)
+                x_BTD = torch.utils.checkpoint.checkpoint(self.h[0].forward, x_BTD, use_reentrant=True)
             return self.lm_head(self.ln(x_BTD))
 
     with pytest.raises(UserError, match="use_reentrant=False"):

@@ -1,0 +1,101 @@
+r"""The self-check: $\sum_i w_i g_i$ is the batch's gradient, and the first example's own loss has the gradient found.
+
+The first catches what is missing or counted twice, the second a loss that weighs examples otherwise than said and
+layers that mix them. Neither needs per-example gradients: sums are compared through their product with one random
+vector, which two different matrices share with probability zero.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from gnoise.collect.per_example.ledger import Ledger
+from gnoise.collect.per_example.loop import sq_norm
+from gnoise.errors import unreadable
+
+_RELATIVE_TOLERANCE = 1e-3
+_SEED = 0
+
+
+def directions(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Draw a vector for each parameter seen as a matrix; always the same, without touching the global generator."""
+    generator = torch.Generator().manual_seed(_SEED)
+    found: dict[str, Tensor] = {}
+    for name, tensor in parameters.items():
+        dtype = torch.promote_types(tensor.dtype, torch.float32)
+        columns = math.prod(tensor.shape[1:])
+        drawn = (
+            torch.randn(columns, generator=generator, dtype=dtype) if tensor.ndim > 1 else torch.ones(1, dtype=dtype)
+        )
+        found[name] = drawn.to(tensor.device)
+    return found
+
+
+def agrees(ledger: Ledger, grad: Tensor, direction: Tensor, size: float) -> bool:
+    """Say whether a parameter's account adds up to its gradient in the batch.
+
+    Args:
+        ledger: of the parameter, complete.
+        grad: of the batch.
+        direction: with which the ledger's sum was multiplied.
+        size: norm of the whole model's gradient, against which rounding is judged: some parameters (the bias of
+            attention keys) have nothing but rounding for a gradient.
+    """
+    wide = grad.to(direction.dtype)
+    if ledger.projection is not None:
+        expected = wide.reshape(-1, len(direction)) @ direction
+        got = ledger.projection
+    else:  # gradients in another shape, with the same norm
+        whole = ledger.whole()
+        if whole is None:
+            return False
+        expected, got = wide.norm()[None], whole.sum(0).norm()[None]
+    return _close(float((expected - got).norm()), float(expected.norm()), float(got.norm()), size, ledger.rounding)
+
+
+def check_sums(sums: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
+    """Compare weighted sums of looped gradients with the batch's gradient.
+
+    Raises:
+        UserError: they differ by more than rounding.
+    """
+    size = math.sqrt(sum(float(sq_norm(grad)) for grad in grads.values()))
+    for name, total in sums.items():
+        norms = float(sq_norm(total)) ** 0.5, float(sq_norm(grads[name])) ** 0.5
+        difference = float(sq_norm(total - grads[name])) ** 0.5
+        if not _close(difference, *norms, size, torch.finfo(total.dtype).eps):
+            raise unreadable(_explain(name, norms[1] / max(norms[0], 1e-300), "the weighted sum over its examples"))
+
+
+def check_one_example(got: Mapping[str, Tensor], alone: Mapping[str, Tensor], examples: int, rounding: float) -> None:
+    """Compare the first example's squared norms with those of its loss differentiated alone.
+
+    Args:
+        got: from the batch.
+        alone: from the example.
+        examples: in the batch.
+        rounding: unit of the coarsest gradient.
+
+    Raises:
+        UserError: they differ by more than rounding.
+    """
+    size = math.sqrt(sum(float(x) for x in alone.values()))
+    for name, expected in alone.items():
+        norms = float(got[name]) ** 0.5, float(expected) ** 0.5
+        if not _close(abs(norms[0] - norms[1]), *norms, size, rounding):
+            ratio = norms[0] / max(norms[1], 1e-300)
+            raise unreadable(_explain(name, ratio, f"what it is alone, in a batch of {examples}: the first example's"))
+
+
+def _close(difference: float, a: float, b: float, size: float, rounding: float) -> bool:
+    relative = max(_RELATIVE_TOLERANCE, 8 * rounding)
+    return difference <= relative * max(a, b) + 8 * rounding * size
+
+
+def _explain(name: str, ratio: float, what: str) -> str:
+    return (
+        f"expected gradients that add up over examples, got {name} {ratio:.3g} times {what}; the loss weighs examples "
+        "unequally or is a sum, or layers mix examples: try example_weights=[each example's weight in the batch's loss]"
+    )

@@ -1,0 +1,36 @@
+"""Convolutions over one or two dimensions, unfolded into linear layers over patches."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gnoise.collect.per_example.form import Form, Outer, Whole
+from gnoise.collect.per_example.layer_type import runs
+
+
+def is_conv(module: nn.Module) -> bool:
+    """Recognise ``nn.Conv1d`` and ``nn.Conv2d``, any stride, dilation, groups and padding."""
+    return runs(module, nn.Conv1d, nn.Conv2d)
+
+
+def conv_weight(module: nn.Module, x: Tensor, grad: Tensor) -> Form:
+    r"""$\nabla W_b = \sum_p g_{bp}\,\mathrm{patch}_p(x_b)^\top$ over positions p, group by group.
+
+    Grouped weights are small (their inputs are divided by the groups): their gradients are written out.
+    """
+    conv: nn.Conv1d | nn.Conv2d = module  # pyright: ignore[reportAssignmentType]
+    grads_BPO = grad.flatten(2).mT
+    patches_BPK = _patches(conv, x.to(grad.dtype))
+    if conv.groups == 1:
+        return Outer(grads_BPO, patches_BPK)
+    split = (conv.groups, -1)
+    grouped = torch.einsum("bpgo,bpgk->bgok", grads_BPO.unflatten(2, split), patches_BPK.unflatten(2, split))
+    return Whole(grouped.reshape(len(x), *conv.weight.shape))
+
+
+def _patches(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
+    mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+    x = functional.pad(x, conv._reversed_padding_repeated_twice, mode=mode)  # pyright: ignore[reportPrivateUsage]
+    flat = x.ndim == 3  # one dimension is two of which the first has size 1
+    kernel, dilation, stride = ((1, *size) if flat else size for size in (conv.kernel_size, conv.dilation, conv.stride))
+    return functional.unfold(x.unsqueeze(2) if flat else x, kernel, dilation=dilation, stride=stride).mT

@@ -1,0 +1,120 @@
+r"""The three forms in which a layer's per-example gradients are known without being written out.
+
+Shape suffixes: B examples, T tokens (any positions inside an example), R and C rows and columns of a parameter,
+N rows of a table.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gnoise.collect.per_example.cost import Method, choose
+
+_CHUNK = 1 << 20
+"""Entries of per-example gradients held at a time: 4 MiB in float32 stay near the cache."""
+
+
+@dataclass(frozen=True)
+class Outer:
+    r"""Example b's gradient is $\sum_t \ell_{bt} r_{bt}^\top$: linear layers and convolutions."""
+
+    left_BTR: Float[Tensor, "B T R"]
+    right_BTC: Float[Tensor, "B T C"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    r"""Example b's gradient adds $g_{bt}$ to row $i_{bt}$: lookups in a table."""
+
+    ids_BT: Int[Tensor, "B T"]
+    grads_BTC: Float[Tensor, "B T C"]
+    rows: int
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Example b's gradient itself, where it is small: norms, biases, position tables."""
+
+    grads_B: Float[Tensor, "B ..."]
+
+
+Form = Outer | Rows | Whole
+
+
+def outer_sq_norms(outer: Outer, method: Method | None = None) -> Float[Tensor, " B"]:
+    r"""Square the norms of sums of outer products.
+
+    Either $\|L_b^\top R_b\|_F^2$ as written, a few examples at a time, or $\langle L_bL_b^\top, R_bR_b^\top\rangle$.
+
+    Args:
+        outer: the factors.
+        method: ``None`` lets the cost model choose.
+    """
+    left, right = outer.left_BTR, outer.right_BTC
+    examples, tokens, rows = left.shape
+    columns = right.shape[2]
+    if (method or choose(tokens, rows, columns)) is Method.GRAM:
+        if tokens == 1:
+            return left.square().sum((1, 2)) * right.square().sum((1, 2))
+        return (torch.bmm(left, left.mT) * torch.bmm(right, right.mT)).sum((1, 2)).clamp_min(0)
+    step = max(1, _CHUNK // (rows * columns))
+    parts = [
+        torch.linalg.vector_norm(torch.bmm(left[i : i + step].mT, right[i : i + step]), dim=(1, 2)).square()
+        for i in range(0, examples, step)
+    ]
+    return torch.cat(parts)
+
+
+def rows_sq_norms(rows: Rows) -> Float[Tensor, " B"]:
+    """Square the norms of table gradients: rows that an example visits twice are summed first.
+
+    Costs O(BTC) whatever the size of the table: only visited rows are held.
+    """
+    examples, tokens, columns = rows.grads_BTC.shape
+    owner_BT = torch.arange(examples, device=rows.ids_BT.device)[:, None]
+    visited, segment = torch.unique(owner_BT * rows.rows + rows.ids_BT, return_inverse=True)
+    sums = rows.grads_BTC.new_zeros(len(visited), columns)
+    sums.index_add_(0, segment.reshape(examples * tokens), rows.grads_BTC.reshape(examples * tokens, columns))
+    result = rows.grads_BTC.new_zeros(examples)
+    return result.index_add_(0, visited // rows.rows, sums.square().sum(1))
+
+
+def outer_rows(outer: Outer, ids_BT: Int[Tensor, "B S"]) -> Float[Tensor, "B S C"]:
+    r"""Read the rows $i_{bs}$ of each example's outer-product gradient, without forming the others.
+
+    With $g_{bs}$ the gradients that a table's lookups add to the same rows, $2\sum_s\langle g_{bs}, \cdot\rangle$ is
+    the exact cross term of an embedding tied to its head.
+    """
+    tokens = outer.left_BTR.shape[1]
+    picked_BTS = outer.left_BTR.gather(2, ids_BT[:, None, :].expand(-1, tokens, -1))
+    return torch.bmm(picked_BTS.mT, outer.right_BTC)
+
+
+def projection(form: Form, direction_C: Float[Tensor, " C"]) -> Float[Tensor, " R"]:
+    """Multiply the sum of all examples' gradients, as a matrix, with a vector, without forming it.
+
+    Two matrices that agree on a random vector are equal, but for a set of vectors of measure zero.
+    """
+    match form:
+        case Outer():
+            weights = (form.right_BTC @ direction_C).reshape(-1)
+            return form.left_BTR.reshape(len(weights), -1).mT @ weights
+        case Rows():
+            values = (form.grads_BTC @ direction_C).reshape(-1)
+            return values.new_zeros(form.rows).index_add_(0, form.ids_BT.reshape(-1), values)
+        case Whole():
+            return form.grads_B.sum(0).reshape(-1, len(direction_C)) @ direction_C
+
+
+def to_shape(grads: Float[Tensor, "B ..."], shape: tuple[int, ...]) -> Float[Tensor, "B ..."]:
+    """Sum each example's gradient over whatever its parameter was broadcast over.
+
+    Args:
+        grads: of a result to which a tensor of ``shape`` was broadcast; examples first.
+        shape: of the parameter; where as long as ``grads``, its first side is 1.
+    """
+    aligned = (1,) * (grads.ndim - len(shape)) + shape
+    over = [axis for axis in range(1, grads.ndim) if aligned[axis] == 1 and grads.shape[axis] != 1]
+    return (grads.sum(over) if over else grads).reshape(len(grads), *shape)

@@ -1,0 +1,41 @@
+"""What the registry knows of one type of layer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from gnoise.collect.per_example.form import Form
+
+FormOf = Callable[[nn.Module, Tensor, Tensor], Form]
+"""(module, its input, the gradient of its output), examples along dimension 0 of both, to a form."""
+
+
+def always(module: nn.Module, x: Tensor, output: Tensor) -> bool:
+    """Trust the class: its forward is torch's own."""
+    return True
+
+
+@dataclass(frozen=True)
+class LayerType:
+    """How the parameters of one type of layer get their gradients.
+
+    Attributes:
+        matches: whether a module is of this type, by its class and settings.
+        forms: a function for each parameter the type has.
+        examples_first: whether the layer itself fixes examples as dimension 0.
+        is_lookup: whether its input is row numbers, known before the backward pass.
+        holds: compares what the module did to one example with what the type says it does; for types recognised
+            by name alone.
+    """
+
+    matches: Callable[[nn.Module], bool]
+    forms: Mapping[str, FormOf]
+    examples_first: bool = False
+    is_lookup: bool = False
+    holds: Callable[[nn.Module, Tensor, Tensor], bool] = always
+
+
+def runs(module: nn.Module, *classes: type[nn.Module]) -> bool:
+    """Say whether a module computes what one of these classes computes: subclasses may have another forward."""
+    return any(isinstance(module, x) and type(module).forward is x.forward for x in classes)

@@ -1,0 +1,55 @@
+"""Gradient transforms, and how they get into a training run's optimizer."""
+
+import math
+
+from gnoise.remedies.adaptive import adagc, zclip
+from gnoise.remedies.apply import apply
+from gnoise.remedies.clip_norm import agc, clip_global_norm, clip_norm
+from gnoise.remedies.clip_value import clip_coordinates, clip_value
+from gnoise.remedies.groups import multiply_lr
+from gnoise.remedies.posterior_mean import shrink_posterior_mean
+from gnoise.remedies.shrink import shrink
+from gnoise.remedies.stabilize import stabilize
+from gnoise.remedies.transform import Listed, State, Transform, chain, identity
+from gnoise.remedies.wrap import Wrapped, wrap, wrapped
+
+REMEDIES: tuple[Listed, ...] = (
+    Listed("clip_value", clip_value(0.5), clip_value(math.inf), entrywise=True),
+    Listed("clip_value", clip_value(), clip_value(gain=math.inf), entrywise=True, degree=1),
+    Listed("clip_coordinates", clip_coordinates(2.0), clip_coordinates(math.inf), entrywise=True, degree=1),
+    Listed("clip_norm", clip_norm(1.0), clip_norm(math.inf)),
+    Listed("clip_global_norm", clip_global_norm(1.0), clip_global_norm(math.inf)),
+    Listed("agc", agc(), agc(math.inf)),
+    Listed("adagc", adagc(warmup=2), adagc(math.inf), degree=1),
+    Listed("zclip", zclip(warmup=4), zclip(math.inf), degree=1),
+    Listed("shrink", shrink("rational", 0.5), shrink("rational", math.inf), entrywise=True),
+    Listed("shrink", shrink("quartic", 0.5), shrink("quartic", math.inf), entrywise=True),
+    Listed("shrink", shrink("saturating", 0.5), shrink("saturating", math.inf), entrywise=True),
+    Listed("shrink", shrink("rational"), shrink("rational", gain=math.inf), entrywise=True, degree=1),
+    Listed("stabilize", stabilize(), None, degree=0),
+)
+"""What there is, each in a setting that acts and in the one that does not."""
+
+__all__ = [
+    "REMEDIES",
+    "Listed",
+    "State",
+    "Transform",
+    "Wrapped",
+    "adagc",
+    "agc",
+    "apply",
+    "chain",
+    "clip_coordinates",
+    "clip_global_norm",
+    "clip_norm",
+    "clip_value",
+    "identity",
+    "multiply_lr",
+    "shrink",
+    "shrink_posterior_mean",
+    "stabilize",
+    "wrap",
+    "wrapped",
+    "zclip",
+]

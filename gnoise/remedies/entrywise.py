@@ -1,0 +1,89 @@
+"""What clipping and shrinking entries share: where the scale comes from, and the walk over the list."""
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from gnoise.errors import UserError
+from gnoise.remedies.clip_norm import positive
+from gnoise.remedies.lists import batches, widened
+from gnoise.remedies.tracked_scale import init_scale, track_scale
+from gnoise.remedies.transform import State, Transform, identity
+
+Scale = float | Sequence[float] | None
+"""One number for all tensors, one for each, or ``None``: track it over steps."""
+Each = list[float] | list[Tensor]
+"""The scale of each part: numbers where they are known without waiting for a GPU."""
+Apply = Callable[[list[Tensor], Each], None]
+"""Change entries in place, given their scales."""
+
+
+def entrywise(apply_: Apply, scale: Scale, *, gain: float, decay: float, setting: str) -> Transform:
+    """Make the transform of an entry-wise rule.
+
+    Args:
+        apply_: the rule.
+        scale: as :data:`Scale`.
+        gain: multiplies a tracked scale.
+        decay: of a tracked scale's average.
+        setting: what the scale is called, for errors.
+    """
+    if scale is None:
+        return identity() if math.isinf(positive(gain, "gain")) else _tracked(apply_, gain=gain, decay=decay)
+    if isinstance(scale, Sequence):
+        return _listed(apply_, [float(positive(x, setting)) for x in scale], setting)
+    return identity() if math.isinf(positive(scale, setting)) else _single(apply_, float(scale))
+
+
+def _single(apply_: Apply, scale: float) -> Transform:
+    def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
+        _walk(apply_, grads, scale)
+        return grads, state
+
+    return Transform(lambda params: State(), update)
+
+
+def _listed(apply_: Apply, scales: list[float], setting: str) -> Transform:
+    def init(params: Sequence[Tensor]) -> State:
+        if len(scales) != len(params):
+            raise UserError(
+                f"expected one {setting} or one for each of {len(params)} tensors, got {len(scales)}; "
+                f"try {setting}=[...] in the order of the parameters"
+            )
+        return State(per_tensor={"scale": torch.tensor(scales, device=params[0].device)})
+
+    def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
+        _walk(apply_, grads, state.per_tensor["scale"])
+        return grads, state
+
+    return Transform(init, update)
+
+
+def _tracked(apply_: Apply, *, gain: float, decay: float) -> Transform:
+    def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
+        scales, after = track_scale(grads, state, decay=decay, gain=gain)
+        _walk(apply_, grads, scales)
+        return grads, after
+
+    return Transform(init_scale, update)
+
+
+def _walk(apply_: Apply, grads: list[Tensor], scale: float | Tensor) -> None:
+    for owners, (parts,) in batches(grads):
+        entries = widened(parts)
+        apply_(entries, _each(scale, owners, entries[0].device))
+        if entries is not parts:
+            torch._foreach_copy_(parts, entries)
+
+
+def _each(scale: float | Tensor, owners: Sequence[int], device: torch.device) -> Each:
+    if not isinstance(scale, Tensor):
+        return [float(scale)] * len(owners)
+    if device.type == "cpu":
+        numbers = [float(x) for x in scale.tolist()]
+        return [numbers[i] for i in owners]
+    single = scale.to(device).unbind()
+    return [single[i] for i in owners]

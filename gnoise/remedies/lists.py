@@ -1,0 +1,107 @@
+"""Arithmetic over lists of tensors: few launches on a GPU, one pass through memory on a CPU."""
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gnoise.remedies.transform import book_dtype
+
+_CHUNK = 1 << 16
+"""Entries worked on at a time on a CPU: gradient and scratch stay in its cache from one operation to the next."""
+_NARROW = (torch.float16, torch.bfloat16)
+
+
+def batches(*columns: Sequence[Tensor]) -> Iterator[tuple[list[int], tuple[list[Tensor], ...]]]:
+    """Cut lists of tensors into batches worth one ``torch._foreach_*`` call an operation.
+
+    On a GPU a batch is everything of one device and dtype. On a CPU, where a call over everything would
+    go through memory once per operation, it is a cache-sized part of a tensor, or several small tensors.
+
+    Args:
+        columns: lists whose tensors agree in shape place by place, e.g. gradients and their averages.
+
+    Yields:
+        the place each part came from, and the parts of each column: views, to be changed in place.
+    """
+    grouped: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for place, tensor in enumerate(columns[0]):
+        grouped.setdefault((tensor.device, tensor.dtype), []).append(place)
+    for (device, _), places in grouped.items():
+        if device.type != "cpu":
+            yield places, tuple([column[i] for i in places] for column in columns)
+        else:
+            yield from _cached(places, columns)
+
+
+def _cached(
+    places: Sequence[int], columns: Sequence[Sequence[Tensor]]
+) -> Iterator[tuple[list[int], tuple[list[Tensor], ...]]]:
+    owners: list[int] = []
+    parts: tuple[list[Tensor], ...] = tuple([] for _ in columns)
+    held = 0
+    for place in places:
+        for row in zip(*(_split(column[place], columns, place) for column in columns), strict=True):
+            if owners and held + row[0].numel() > _CHUNK:
+                yield owners, parts
+                owners, parts, held = [], tuple([] for _ in columns), 0
+            owners.append(place)
+            held += row[0].numel()
+            for part, piece in zip(parts, row, strict=True):
+                part.append(piece)
+    if owners:
+        yield owners, parts
+
+
+def _split(tensor: Tensor, columns: Sequence[Sequence[Tensor]], place: int) -> Sequence[Tensor]:
+    small = tensor.numel() <= _CHUNK
+    if small or not all(column[place].is_contiguous() for column in columns):
+        return (tensor,)
+    return tensor.view(-1).split(_CHUNK)
+
+
+def widened(tensors: list[Tensor]) -> list[Tensor]:
+    """Return the list itself, or copies in float32 where entries have 16 bits."""
+    if not tensors or tensors[0].dtype not in _NARROW:
+        return tensors
+    wide = [torch.empty_like(x, dtype=torch.float32) for x in tensors]
+    torch._foreach_copy_(wide, tensors)
+    return wide
+
+
+def norms(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the Euclidean norm of each tensor as one vector, on the first one's device."""
+    wide = {torch.float64: torch.float64}
+    device = tensors[0].device
+    found: dict[int, Tensor] = {}
+    for dtype in sorted({x.dtype for x in tensors}, key=str):
+        places = [i for i, x in enumerate(tensors) if x.dtype == dtype]
+        each = torch._foreach_norm([tensors[i] for i in places], 2, dtype=wide.get(dtype, torch.float32))
+        found |= dict(zip(places, each, strict=True))
+    return torch.stack([found[i].to(device, book_dtype(device)) for i in range(len(tensors))])
+
+
+def multiply_(tensors: list[Tensor], factors: Tensor) -> list[Tensor]:
+    """Multiply tensors in place, each by its own number or all by one.
+
+    On a CPU, where looking costs nothing, tensors whose number is 1 are not touched. On a GPU single numbers cost a
+    launch a tensor and no wait; one number for all costs one launch.
+
+    Args:
+        tensors: to be overwritten.
+        factors: of shape (tensors,) or ().
+    """
+    if factors.device.type == "cpu":
+        numbers: list[float] = factors.expand(len(tensors)).tolist()
+        apart = [(tensor, x) for tensor, x in zip(tensors, numbers, strict=True) if x != 1.0]
+        if apart:
+            torch._foreach_mul_([tensor for tensor, _ in apart], [x for _, x in apart])
+        return tensors
+    kinds = {(x.device, x.dtype) for x in tensors}
+    if factors.ndim == 0 and len(kinds) == 1:
+        torch._foreach_mul_(tensors, factors.to(*kinds.pop()) if tensors[0].dtype not in _NARROW else factors.float())
+        return tensors
+    single = factors.expand(len(tensors)).unbind()
+    torch._foreach_mul_(tensors, [x.to(tensor.device) for x, tensor in zip(single, tensors, strict=True)])
+    return tensors

@@ -1,0 +1,195 @@
+"""Run a transform inside any torch optimizer, at the start of its every step."""
+
+import fnmatch
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from gnoise.errors import UserError
+from gnoise.remedies.transform import State, Transform, restore
+
+STATE_KEY = "gnoise.remedies"
+"""Where an optimizer's ``state_dict`` holds the states of what is wrapped around it, by name."""
+
+_WRAPPED: WeakKeyDictionary[Optimizer, dict[str, "Wrapped"]] = WeakKeyDictionary()
+
+
+class Wrapped:
+    """A transform at work inside an optimizer: keeps its state, and takes it out again.
+
+    Made by :func:`wrap`.
+
+    Attributes:
+        name: under which its state is saved.
+        parameters: what it works on, in order.
+        state: after the last step; ``None`` before the first.
+    """
+
+    def __init__(self, name: str, transform: Transform, parameters: Sequence[Tensor]) -> None:
+        self.name = name
+        self.parameters = tuple(parameters)
+        self.state: State | None = None
+        self._transform = transform
+        self._handles: list[RemovableHandle] = []
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """Hook into an optimizer's step, saving and loading."""
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_state_dict_post_hook(self._save),
+            optimizer.register_load_state_dict_pre_hook(self._load),
+        ]
+
+    def remove(self) -> None:
+        """Take the transform out of the optimizer; its state is dropped from later checkpoints."""
+        for handle in self._handles:
+            handle.remove()
+        for attached_here in _WRAPPED.values():
+            if attached_here.get(self.name) is self:
+                del attached_here[self.name]
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Transform the gradients that are there, in place."""
+        places = [i for i, x in enumerate(self.parameters) if x.grad is not None]
+        if not places:
+            return
+        parameters = [self.parameters[i] for i in places]
+        grads = [x.grad for x in parameters if x.grad is not None]
+        _check(grads)
+        if self.state is None:
+            self.state = self._transform.init(self.parameters)
+        partial = len(places) < len(self.parameters)
+        state = self.state.take(places) if partial else self.state
+        grads, after = self._transform.update(grads, state, parameters)
+        self.state = self.state.put(places, after) if partial else after
+        for parameter, grad in zip(parameters, grads, strict=True):
+            if parameter.grad is not grad:
+                parameter.grad = grad
+
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if getattr(optimizer, "grad_scale", None) is not None:
+            raise UserError(
+                "expected unscaled gradients, got an optimizer that unscales inside of its step; "
+                "try scaler.unscale_(optimizer) before scaler.step(optimizer)"
+            )
+        rest = args[1:]
+        closure = rest[0] if rest else kwargs.get("closure")
+        if closure is None:
+            self.apply()
+            return None
+        return (optimizer, self._around(closure)), {k: v for k, v in kwargs.items() if k != "closure"}
+
+    def _around(self, closure: Callable[[], object]) -> Callable[[], object]:
+        def transformed() -> object:
+            loss = closure()
+            self.apply()
+            return loss
+
+        return transformed
+
+    def _save(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+        if self.state is not None:
+            state_dict.setdefault(STATE_KEY, {})[self.name] = self.state.tree()
+
+    def _load(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+        tree = state_dict.get(STATE_KEY, {}).get(self.name)
+        self.state = None if tree is None else restore(tree, self._transform.init(self.parameters))
+
+
+def _check(grads: Sequence[Tensor]) -> None:
+    for grad in grads:
+        if grad.layout != torch.strided:
+            raise UserError(
+                "expected dense gradients, got a sparse one; "
+                "try nn.Embedding(..., sparse=False), or select= without that parameter"
+            )
+        if type(grad) is not Tensor:
+            raise UserError(
+                f"expected plain tensors as gradients, got {type(grad).__name__}; "
+                "try DistributedDataParallel, FSDP2 is not supported yet"
+            )
+
+
+def wrap(
+    optimizer: Optimizer,
+    transform: Transform,
+    *,
+    select: str | Sequence[str] | Sequence[Tensor] | None = None,
+    name: str = "transform",
+) -> Wrapped:
+    """Run a transform on an optimizer's gradients at the start of every step.
+
+    The optimizer, its schedulers and its parameter groups stay what they are. Several transforms run in the order
+    they were wrapped. As with ``clip_grad_norm_``, ``.grad`` holds the transformed gradient afterwards.
+    Parameters without a gradient are passed over. The state travels in ``optimizer.state_dict()`` and comes back
+    with ``load_state_dict`` bit for bit, once the same transform is wrapped under the same name; a state dict
+    without it starts the transform afresh.
+
+    Args:
+        optimizer: any torch optimizer; with a closure, the gradients of each of its calls are transformed.
+        transform: what to run.
+        select: parameters, or shell patterns such as ``"*.attn.*"`` for an optimizer made from
+            ``model.named_parameters()``; ``None`` for all the optimizer has now.
+        name: key of the state, where more than one transform is wrapped.
+
+    Returns:
+        the wrapped transform: ``.state`` to look at, ``.remove()`` to undo.
+
+    Raises:
+        UserError: the name is taken, nothing is selected, or a selected parameter is not the optimizer's.
+    """
+    taken = _WRAPPED.setdefault(optimizer, {})
+    if name in taken:
+        raise UserError(
+            f"expected a new name for this transform, got {name!r} again; "
+            "try wrap(..., name=...), or wrapped(optimizer)[...].remove() first"
+        )
+    made = Wrapped(name, transform, _selected(optimizer, select))
+    made.attach(optimizer)
+    taken[name] = made
+    return made
+
+
+def wrapped(optimizer: Optimizer) -> dict[str, Wrapped]:
+    """Return what is wrapped around an optimizer, by name, in the order it runs."""
+    return dict(_WRAPPED.get(optimizer, {}))
+
+
+def _selected(optimizer: Optimizer, select: str | Sequence[str] | Sequence[Tensor] | None) -> list[Tensor]:
+    every: list[Tensor] = [x for group in optimizer.param_groups for x in group["params"]]
+    if select is None:
+        return every
+    chosen = [select] if isinstance(select, str) else list(select)
+    patterns = [x for x in chosen if isinstance(x, str)]
+    if patterns:
+        return _matching(optimizer, patterns)
+    known = {id(x) for x in every}
+    parameters = [x for x in chosen if isinstance(x, Tensor)]
+    if not parameters or not all(id(x) in known for x in parameters):
+        raise UserError(
+            f"expected parameters of the optimizer, got {len(parameters)} of which some or all are not; "
+            "try select=list(module.parameters()) of a module it was made for"
+        )
+    return parameters
+
+
+def _matching(optimizer: Optimizer, patterns: Sequence[str]) -> list[Tensor]:
+    names = [name for group in optimizer.param_groups for name in group.get("param_names", ())]
+    if not names:
+        raise UserError(
+            f"expected an optimizer that knows parameter names, got one without for {patterns[0]!r}; "
+            "try AdamW(model.named_parameters(), ...) or select=[model.fc.weight]"
+        )
+    every = [x for group in optimizer.param_groups for x in group["params"]]
+    found = [x for name, x in zip(names, every, strict=True) if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
+    if not found:
+        raise UserError(f"expected parameters named like {patterns[0]!r}, got none; try {names[0]!r}")
+    return found
