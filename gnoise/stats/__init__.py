@@ -1,6 +1,9 @@
 """One documented sample in, estimates out. The table of contents."""
 
 from gnoise.stats import averaging, draw_norm, localization, noise_scale, outliers, spikes, tails
+from gnoise.stats.stable import stable_rvs
+from gnoise.stats.stable_fit import StableFit, fit_stable
+from gnoise.stats.stable_law import stable_cdf, stable_pdf, stable_quantile, stable_sf
 from gnoise.stats.statistic import AnyStatistic, Statistic, Subject
 
 STATISTICS: tuple[AnyStatistic, ...] = (
@@ -15,4 +18,16 @@ STATISTICS: tuple[AnyStatistic, ...] = (
 )
 """Every statistic ``gnoise analyze`` fits, in the order it reports them."""
 
-__all__ = ["STATISTICS", "AnyStatistic", "Statistic", "Subject"]
+__all__ = [
+    "STATISTICS",
+    "AnyStatistic",
+    "StableFit",
+    "Statistic",
+    "Subject",
+    "fit_stable",
+    "stable_cdf",
+    "stable_pdf",
+    "stable_quantile",
+    "stable_rvs",
+    "stable_sf",
+]
