@@ -8,6 +8,7 @@ from gnoise.rules.heavy_entries import ALPHA, SLOPE
 from gnoise.rules.loud_examples import LOUD as EXAMPLE_SPIKE
 from gnoise.rules.noisy_layer import RATIO
 from gnoise.rules.norm_spikes import SPIKE
+from gnoise.stats.localization import gaussian_max_entry_ratio
 
 LOUD = 0.5
 """From here on a number is loud: where a rule would speak, if it looked at this number alone."""
@@ -59,22 +60,19 @@ def concern(estimate: Estimate, layer: Layer, *, median_noise_scale: float | Non
     return 0.0 if calmest is None else scale.place(calmest)
 
 
-def gaussian_max_entry_ratio(layer: Layer) -> float:
-    r"""Compute the largest entry against $\sigma_1$ of Gaussian noise, $\sqrt{2\ln mn}/(\sqrt m+\sqrt n)$.
+def calm_max_entry_ratio(layer: Layer) -> float:
+    """Expect the largest entry against σ₁ of Gaussian noise in a layer seen as rows × columns.
 
     Args:
-        layer: with two or more dimensions, flattened to rows × columns; at most 0.9 is returned, so
-            that tiny matrices keep a scale.
+        layer: with two or more dimensions; at most 0.9 is returned, so that tiny matrices keep a scale.
     """
     rows = max(layer.shape[0], 1)
-    columns = max(layer.numel // rows, 1)
-    ratio = math.sqrt(2.0 * math.log(max(rows * columns, 2))) / (math.sqrt(rows) + math.sqrt(columns))
-    return min(ratio, 0.9)
+    return min(gaussian_max_entry_ratio(rows, max(layer.numel // rows, 1)), 0.9)
 
 
 def _scale(quantity: str, layer: Layer, median_noise_scale: float | None) -> _Scale | None:
     if quantity == "max_entry_ratio" and len(layer.shape) >= 2:
-        calm = gaussian_max_entry_ratio(layer)
+        calm = calm_max_entry_ratio(layer)
         return _Scale(calm, 0.5 * (calm + 1.0), 1.0)
     if quantity == "b_simple" and median_noise_scale is not None and median_noise_scale > 0.0:
         steps = (1.0, RATIO, RATIO**2)

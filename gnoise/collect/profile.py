@@ -199,7 +199,7 @@ def place(workload: Workload, device: str, *, train: bool = True) -> list[str]:
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         workload.module.to(wanted)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"expected a device torch can use, got {wanted} ({str(error).splitlines()[0]}); try --device cpu"
         ) from error

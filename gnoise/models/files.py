@@ -34,7 +34,6 @@ _DAMAGE = (
     EOFError,
     IndexError,
     MemoryError,
-    NotImplementedError,
     OSError,
     RuntimeError,
     ValueError,

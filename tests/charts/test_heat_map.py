@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gnoise.charts.concern import LOUD, concern, gaussian_max_entry_ratio
+from gnoise.charts.concern import LOUD, calm_max_entry_ratio, concern
 from gnoise.charts.heat_map import COLUMNS, MAX_LAYERS, heat_map
 from gnoise.records import Estimate, Kind, Layer, Status
 from tests.charts.records import ESTIMATES, HOSTILE, LAYERS, known, unknown
@@ -106,8 +106,8 @@ def test_an_unbounded_end_is_calm_and_a_bound_alone_can_be_loud() -> None:
 
 
 def test_the_normal_largest_entry_follows_the_shape() -> None:
-    assert gaussian_max_entry_ratio(MATRIX) == pytest.approx(0.2568, abs=1e-3)
-    assert gaussian_max_entry_ratio(replace(MATRIX, shape=(2, 2))) < 1.0
+    assert calm_max_entry_ratio(MATRIX) == pytest.approx(0.2568, abs=1e-3)
+    assert calm_max_entry_ratio(replace(MATRIX, shape=(2, 2))) < 1.0
 
 
 def test_every_column_is_a_known_quantity() -> None:
