@@ -21,6 +21,7 @@ _FORMATS = {
     "row_dispersion": "%.1f",
     "spike_ratio": "%.2f",
 }
+_SHORT = {"alpha_entries": "α (entries)", "alpha_draws": "α (draws)"}
 
 
 def render(run: Run) -> None:
@@ -107,4 +108,4 @@ def _selected(layers: tuple[Layer, ...], recommendations: tuple[Recommendation, 
 
 def _heading(quantity: str) -> str:
     known = QUANTITIES[quantity]
-    return known.symbol if known.symbol.startswith("α") else known.words
+    return _SHORT.get(quantity, known.words)
