@@ -1,6 +1,7 @@
 """One documented sample in, estimates out. The table of contents."""
 
 from gnoise.stats import averaging, draw_norm, localization, noise_scale, outliers, spikes, tails
+from gnoise.stats.sketch import Bins, coarse_bins, sketch_from_values
 from gnoise.stats.stable import stable_rvs
 from gnoise.stats.stable_fit import StableFit, fit_stable
 from gnoise.stats.stable_law import stable_cdf, stable_pdf, stable_quantile, stable_sf
@@ -21,10 +22,13 @@ STATISTICS: tuple[AnyStatistic, ...] = (
 __all__ = [
     "STATISTICS",
     "AnyStatistic",
+    "Bins",
     "StableFit",
     "Statistic",
     "Subject",
+    "coarse_bins",
     "fit_stable",
+    "sketch_from_values",
     "stable_cdf",
     "stable_pdf",
     "stable_quantile",

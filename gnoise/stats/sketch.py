@@ -6,9 +6,12 @@ zeros are kept apart and take no part in anything here: they are places the batc
 """
 
 from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Complex, Float, Float32, Int
+from jaxtyping import Complex, Float, Int
+from numpy.typing import ArrayLike
 
 from gnoise.records import Sketch
 
@@ -16,15 +19,31 @@ BUCKETS = 1 << 17
 _DROPPED_BITS = 15
 _MAGNITUDES = 1 << 16
 _NON_FINITE_FROM = 255 << 8
+_COARSE_BINS = 2048
+_CENTRAL = np.array([0.25, 0.5, 0.75])
 
 
-def sketch_from_values(values: Float32[np.ndarray, "..."]) -> Sketch:
+class Bins(NamedTuple):
+    """Counts between adjoining edges: bin ``k`` reaches from ``edges[k]`` to ``edges[k + 1]``.
+
+    Attributes:
+        edges: ascending; each is the end of a bucket, so that no count is split or guessed.
+        counts: values in each bin, some of them 0.
+    """
+
+    edges: Float[np.ndarray, " bins+1"]
+    counts: Int[np.ndarray, " bins"]
+
+
+def sketch_from_values(values: ArrayLike) -> Sketch:
     """Count values by the leading 17 bits of their float32 pattern.
 
     Args:
-        values: any shape; NaN, infinities, denormals and both zeros are fine.
+        values: any shape and number type; NaN, infinities, denormals and both zeros are fine. What float32
+            cannot hold counts as an infinity above 3.4e38 and as a zero below 7e-46.
     """
-    flat = np.asarray(values, dtype=np.float32).reshape(-1)
+    with np.errstate(over="ignore"):
+        flat = np.asarray(values, dtype=np.float32).reshape(-1)
     numbers = flat[flat != 0.0]
     counts = np.bincount(numbers.view(np.uint32) >> _DROPPED_BITS, minlength=BUCKETS)
     return sketch_from_counts(counts, zeros=flat.size - numbers.size)
@@ -133,6 +152,33 @@ def abs_quantiles(sketch: Sketch, q: Float[np.ndarray, " levels"]) -> Float[np.n
     return _quantiles(_decode(magnitude), _decode(magnitude + 1), counts, q)
 
 
+def coarse_bins(sketch: Sketch, bins: int = _COARSE_BINS) -> Bins:
+    r"""Add buckets up into few bins of about even width on an asinh scale.
+
+    The scale is $\mathrm{asinh}((x - m) / s)$ with $m$ the median and $s$ half the inter-quartile range: linear in
+    the middle, logarithmic in the tails. Each wanted edge moves to the nearest end of a bucket, where the count
+    below it is exact, and edges that meet are one: where buckets are the wider ones, there are fewer bins than
+    asked for.
+
+    Args:
+        sketch: with at least one finite, non-zero value.
+        bins: as many as this at most, at least 2.
+    """
+    ends, below = _bucket_ends(), np.zeros(2 * _NON_FINITE_FROM + 1, dtype=np.int64)
+    below[_place(sketch.buckets) + 1] = sketch.counts
+    np.cumsum(below, out=below)
+    first, last = np.searchsorted(below, 0, side="right") - 1, np.searchsorted(below, below[-1])
+    low, middle, high = quantiles(sketch, _CENTRAL)
+    scale = max(0.5 * float(high - low), float(np.spacing(np.abs(middle))))
+    reach = np.arcsinh((ends[[first, last]] - middle) / scale)
+    wanted = middle + scale * np.sinh(np.linspace(*reach, bins + 1))
+    above = np.clip(np.searchsorted(ends, wanted), 1, ends.size - 1)
+    nearest = above - (wanted - ends[above - 1] < ends[above] - wanted)
+    nearest[[0, -1]] = first, last
+    chosen = np.unique(np.clip(nearest, first, last))
+    return Bins(edges=ends[chosen], counts=np.diff(below[chosen]))
+
+
 def characteristic_function(
     sketch: Sketch, t: Float[np.ndarray, " frequencies"]
 ) -> Complex[np.ndarray, " frequencies"]:
@@ -176,6 +222,21 @@ def _decode(magnitude: Int[np.ndarray, " buckets"]) -> Float[np.ndarray, " bucke
     exponent, fraction = magnitude >> 8, (magnitude & 255) / 256.0
     normal = exponent > 0
     return np.ldexp(np.where(normal, 1.0 + fraction, fraction), np.where(normal, exponent, 1) - 127)
+
+
+@cache
+def _bucket_ends() -> Float[np.ndarray, " ends"]:
+    """List the ends of all finite buckets, ascending from −2¹²⁸ to 2¹²⁸."""
+    outward = _decode(np.arange(_NON_FINITE_FROM + 1))
+    ends = np.concatenate([-outward[:0:-1], outward])
+    ends.flags.writeable = False
+    return ends
+
+
+def _place(buckets: Int[np.ndarray, " buckets"]) -> Int[np.ndarray, " buckets"]:
+    """Number buckets by value: bucket ``k`` from below reaches from end ``k`` to end ``k + 1``."""
+    magnitude = _magnitude(buckets)
+    return np.where(buckets >= _MAGNITUDES, _NON_FINITE_FROM - 1 - magnitude, _NON_FINITE_FROM + magnitude)
 
 
 def _folded(sketch: Sketch) -> tuple[Int[np.ndarray, " magnitudes"], Int[np.ndarray, " magnitudes"]]:

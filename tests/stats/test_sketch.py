@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -13,6 +13,7 @@ from gnoise.stats.sketch import (
     bucket_edges,
     bucket_values,
     characteristic_function,
+    coarse_bins,
     leave_one_out,
     merge,
     quantiles,
@@ -118,6 +119,50 @@ def test_abs_quantiles_fold_the_sign() -> None:
     values = np.random.default_rng(3).standard_cauchy(30001).astype(np.float32)
     exact = np.quantile(np.abs(values.astype(np.float64)), LEVELS)
     assert abs_quantiles(sketch_from_values(values), LEVELS) == pytest.approx(exact, rel=0.005)
+
+
+def test_far_quantiles_of_cauchy_values_are_within_half_a_percent() -> None:
+    values = np.abs(np.random.default_rng(6).standard_cauchy(1_000_000)).astype(np.float32)
+    levels = np.array([0.001, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999])
+    exact = np.quantile(values.astype(np.float64), levels)
+    assert quantiles(sketch_from_values(values), levels) == pytest.approx(exact, rel=0.005)
+    assert abs_quantiles(sketch_from_values(-values), levels) == pytest.approx(exact, rel=0.005)
+
+
+def test_lists_and_other_number_types_are_counted_alike() -> None:
+    counted = sketch_from_values(np.array([1.0, -2.0, 3.0, 0.0], np.float32))
+    assert _same(sketch_from_values([1, -2, 3, 0]), counted)
+    assert _same(sketch_from_values(np.array([[1.0, -2.0], [3.0, 0.0]])), counted)
+    beyond = sketch_from_values([1e300, 1e-300, 1.0])
+    assert (total(beyond), beyond.zeros, beyond.nonfinite) == (1, 1, 1)
+
+
+@given(float32s, st.integers(2, 60))
+def test_coarse_bins_hold_exactly_the_values_between_their_edges(values: np.ndarray, bins: int) -> None:
+    numbers = values[np.isfinite(values) & (values != 0.0)].astype(np.float64)
+    assume(numbers.size > 0)
+    found = coarse_bins(sketch_from_values(values), bins)
+    assert found.counts.size <= bins
+    assert np.all(np.diff(found.edges) > 0.0)
+    # A bucket's inner end, nearer zero, is its own: bins are closed below on the right of zero, above on its left.
+    lower, upper, x = found.edges[:-1], found.edges[1:], numbers[:, None]
+    inside = np.where(x > 0.0, (x >= lower) & (x < upper), (x > lower) & (x <= upper))
+    assert np.array_equal(inside.sum(axis=0), found.counts)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_coarse_bins_are_narrow_beside_the_law(scale: float) -> None:
+    values = scale * np.random.default_rng(7).standard_cauchy(100_000)
+    found = coarse_bins(sketch_from_values(values))
+    assert 1000 < found.counts.size <= 2048
+    assert found.counts.sum() == 100_000
+    assert np.max(np.diff(np.arcsinh(found.edges / scale))) < 0.03
+
+
+def test_coarse_bins_of_one_bucket_are_that_bucket() -> None:
+    found = coarse_bins(sketch_from_values([1.5] * 7))
+    assert found.counts.tolist() == [7]
+    assert found.edges.tolist() == [1.5, 1.5 + 2.0**-8]
 
 
 def test_zeros_take_no_part() -> None:
