@@ -1,5 +1,6 @@
 """The glossary: every reported quantity, its symbol, unit, meaning and source."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 SHARE = "share"
@@ -24,6 +25,27 @@ class Quantity:
     symbol: str
     unit: str
     meaning: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing that is asked of every layer, with the answers it may get.
+
+    Attributes:
+        name: as it stands in run files and JSON.
+        words: plain words, for people.
+        answers: answer to its meaning, one line each.
+        calm: the answer which needs no action; a p-value is always its own.
+        margin: what a verdict's margin is measured in.
+        reference: where the comparison comes from.
+    """
+
+    name: str
+    words: str
+    answers: Mapping[str, str]
+    calm: str
+    margin: str
     reference: str
 
 
@@ -212,3 +234,7 @@ _ALL = (
 )
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _ALL}
+
+_ASKED: tuple[Question, ...] = ()
+
+QUESTIONS: dict[str, Question] = {question.name: question for question in _ASKED}

@@ -311,6 +311,39 @@ class Estimate:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """Which of several answers one layer's sample gives to a question, and how close it was.
+
+    Attributes:
+        layer: layer name; ``None`` for the whole model.
+        question: a name from :data:`gnoise.quantities.QUESTIONS`.
+        answer: one of that question's answers; ``None`` with a status that says why.
+        runner_up: the next best answer; empty where nothing else was in question.
+        margin: how far the answer is ahead of the runner-up, in the question's own unit; ``None`` where it has none.
+        p_value: of the calm answer, this layer alone; ``None`` where none is tested.
+        q_value: the same, adjusted for the number of layers asked; ``None`` until they have been compared.
+        n: independent values (draws, pairs or blocks) behind it.
+        status: ``OK``, or why there is no answer.
+        note: names behind the answer, e.g. the loudest rows and their tokens.
+    """
+
+    layer: str | None
+    question: str
+    answer: str | None
+    runner_up: str
+    margin: float | None
+    p_value: float | None
+    n: int
+    status: Status
+    note: str = ""
+    q_value: float | None = None
+
+
+Finding = Estimate | Verdict
+"""What a statistic reports."""
+
+
 class Remedy(StrEnum):
     """What to do about a layer's noise."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from gnoise.records import Estimate, JsonValue, Layer, Recommendation, RunInfo
+from gnoise.records import Estimate, JsonValue, Layer, Recommendation, RunInfo, Verdict
 from gnoise.runfile import Run
 
 SHOW_FORMAT = "gnoise.show"
@@ -16,7 +16,7 @@ Document = dict[str, JsonValue]
 
 def show_document(run: Run) -> Document:
     """Everything a reader can see of a run, as JSON."""
-    estimates, recommendations = run.estimates, run.recommendations
+    estimates, verdicts, recommendations = run.estimates, run.verdicts, run.recommendations
     by_layer = {r.layer: r for r in recommendations}
     return {
         "format": SHOW_FORMAT,
@@ -26,7 +26,7 @@ def show_document(run: Run) -> Document:
             "estimates": _estimates(estimates, None),
             "recommendations": [_recommendation(r) for r in recommendations if r.layer is None],
         },
-        "layers": [_layer(layer, estimates, by_layer.get(layer.name)) for layer in run.layers],
+        "layers": [_layer(layer, estimates, verdicts, by_layer.get(layer.name)) for layer in run.layers],
     }
 
 
@@ -48,10 +48,15 @@ def run_document(info: RunInfo, *, state: str) -> Document:
 def layer_document(run: Run, layer: Layer) -> Document:
     """One layer of :func:`show_document`."""
     by_layer = {r.layer: r for r in run.recommendations}
-    return _layer(layer, run.estimates, by_layer.get(layer.name))
+    return _layer(layer, run.estimates, run.verdicts, by_layer.get(layer.name))
 
 
-def _layer(layer: Layer, estimates: Sequence[Estimate], recommendation: Recommendation | None) -> Document:
+def _layer(
+    layer: Layer,
+    estimates: Sequence[Estimate],
+    verdicts: Sequence[Verdict],
+    recommendation: Recommendation | None,
+) -> Document:
     return {
         "name": layer.name,
         "kind": str(layer.kind),
@@ -59,6 +64,7 @@ def _layer(layer: Layer, estimates: Sequence[Estimate], recommendation: Recommen
         "depth": layer.depth,
         "owners": list(layer.owners),
         "estimates": _estimates(estimates, layer.name),
+        "verdicts": [_verdict(verdict) for verdict in verdicts if verdict.layer == layer.name],
         "recommendation": None if recommendation is None else _recommendation(recommendation),
     }
 
@@ -81,6 +87,24 @@ def _estimate(estimate: Estimate) -> Document:
         document["advice"] = estimate.status.advice
     if estimate.note:
         document["note"] = estimate.note
+    return document
+
+
+def _verdict(verdict: Verdict) -> Document:
+    document: Document = {
+        "question": verdict.question,
+        "answer": verdict.answer,
+        "runner_up": verdict.runner_up,
+        "margin": verdict.margin,
+        "p_value": verdict.p_value,
+        "q_value": verdict.q_value,
+        "n": verdict.n,
+        "status": str(verdict.status),
+    }
+    if verdict.status != "ok":
+        document["advice"] = verdict.status.advice
+    if verdict.note:
+        document["note"] = verdict.note
     return document
 
 

@@ -1,23 +1,26 @@
 """Samples to estimates to recommendations, written back into the run: no model, no torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gnoise.records import (
     CoordinateSample,
     Estimate,
+    Finding,
     Kind,
     Layer,
     LayerSamples,
     MatrixSample,
     NormSample,
     SketchSample,
+    Verdict,
 )
 from gnoise.rules import recommend_all
 from gnoise.runfile.run import Run, open_run
 from gnoise.runfile.write import write_findings
 from gnoise.stats import STATISTICS, AnyStatistic, Subject
+from gnoise.stats.discovery import control_discoveries
 
 
 def analyze(path: str | Path) -> None:
@@ -27,30 +30,32 @@ def analyze(path: str | Path) -> None:
         UserError: the file cannot be read as a run.
     """
     with open_run(path) as run:
-        estimates = estimate_all(run)
+        findings = find_all(run)
+        estimates = [finding for finding in findings if isinstance(finding, Estimate)]
         recommendations = recommend_all(run.layers, estimates)
-    write_findings(Path(path), estimates, recommendations)
+    write_findings(Path(path), findings, recommendations)
 
 
-def estimate_all(run: Run) -> list[Estimate]:
-    """Fit every statistic, the whole model first, then layer by layer."""
+def find_all(run: Run) -> list[Finding]:
+    """Fit every statistic, the whole model first, then layer by layer; then compare verdicts over layers."""
     draws = run.draws
     model = Subject(layer=None, draws=draws, optimizer=run.info.optimizer)
-    estimates: list[Estimate] = []
+    found: list[Finding] = []
     for statistic in STATISTICS:
         if statistic.whole_model:
-            estimates += _apply(statistic, model, {NormSample: run.model_norms})
+            found += _apply(statistic, model, {NormSample: run.model_norms})
     for layer in run.layers:
         subject = Subject(
             layer=layer, row_labels=_row_labels(layer, run.tokens), draws=draws, optimizer=run.info.optimizer
         )
         samples = _by_type(run.samples(layer.name))
         for statistic in STATISTICS:
-            estimates += _apply(statistic, subject, samples)
-    return estimates
+            found += _apply(statistic, subject, samples)
+    verdicts = control_discoveries([finding for finding in found if isinstance(finding, Verdict)])
+    return [finding for finding in found if isinstance(finding, Estimate)] + verdicts
 
 
-def _apply(statistic: AnyStatistic, subject: Subject, samples: Mapping[type, Any]) -> list[Estimate]:
+def _apply(statistic: AnyStatistic, subject: Subject, samples: Mapping[type, Any]) -> Sequence[Finding]:
     """Fit one statistic where its sample is there."""
     sample = samples.get(statistic.needs)
     return [] if sample is None else statistic.estimate(subject, sample)

@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gnoise.errors import ExitCode, UserError, unreadable
+from gnoise.runfile.upgrade import FORMAT, upgraded_copy
 
 APPLICATION_ID = 0x676E6F69
-FORMAT = 1
 _MAGIC = b"SQLite format 3\x00"
 
 
@@ -80,7 +80,7 @@ def check_output(path: Path, *, force: bool = False) -> None:
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open a run file read-only.
+    """Open a run file read-only; one of an older format is upgraded in a copy in memory.
 
     Raises:
         UserError: it is missing, is not a run file, or is of a newer format (exit code 3).
@@ -112,7 +112,10 @@ def open_database(path: Path) -> sqlite3.Connection:
             f"expected a run file of format {FORMAT} or older, but {path} is format {version}; "
             "try pip install --upgrade gnoise"
         )
-    return connection
+    if version == FORMAT:
+        return connection
+    with reading(path), closing(connection):
+        return upgraded_copy(connection, version)
 
 
 @contextmanager

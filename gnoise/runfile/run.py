@@ -24,6 +24,7 @@ from gnoise.records import (
     RunState,
     Severity,
     Status,
+    Verdict,
 )
 from gnoise.runfile.arrays import Array, Packed, assemble_draws, assemble_layer, unpack
 from gnoise.runfile.database import open_database, reading
@@ -132,6 +133,18 @@ class Run:
     def estimates(self) -> tuple[Estimate, ...]:
         """Every estimate of the last analysis; empty before one."""
         return tuple(self._estimates().values())
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Every verdict of the last analysis, in the order of the layers."""
+        rows = self._query(
+            "SELECT layer, question, answer, runner_up, margin, p_value, q_value, n, status, note "
+            "FROM verdict ORDER BY id"
+        )
+        return tuple(
+            Verdict(layer, question, answer, runner_up, margin, p_value, n, Status(status), note, q_value)
+            for layer, question, answer, runner_up, margin, p_value, q_value, n, status, note in rows
+        )
 
     @property
     def recommendations(self) -> tuple[Recommendation, ...]:

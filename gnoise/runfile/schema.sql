@@ -1,12 +1,12 @@
--- The gnoise run file, format 1. One SQLite database a run.
+-- The gnoise run file, format 2. One SQLite database a run.
 --
 -- application_id is 'gnoi'; user_version is the format. A reader refuses a newer format.
 -- Written in one transaction per block of draws, so that a kill at any moment leaves everything up
--- to the last block. `estimate` and `recommendation` can be made again from `array` at any time.
+-- to the last block. `estimate`, `verdict` and `recommendation` can be made again from `array` at any time.
 -- JSON columns hold no NaN and no infinity; arrays never hold a value that was not finite.
 
 PRAGMA application_id = 0x676e6f69;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- 'info': gnoise.records.RunInfo; 'state': collecting, interrupted or complete;
 -- 'tokens': the text of each row of an embedding or head, [] without a tokenizer.
@@ -59,6 +59,25 @@ CREATE TABLE estimate (
 ) STRICT;
 
 CREATE UNIQUE INDEX estimate_key ON estimate (coalesce(layer, ''), quantity);
+
+-- Which of several answers a layer gives to a question, or no answer and a status. `layer` is NULL for the
+-- whole model. `p_value` is that of the calm answer, `q_value` the same adjusted for the number of layers asked.
+CREATE TABLE verdict (
+    id        INTEGER PRIMARY KEY,
+    layer     TEXT REFERENCES layer (name),
+    question  TEXT NOT NULL,
+    answer    TEXT,
+    runner_up TEXT NOT NULL,
+    margin    REAL,
+    p_value   REAL CHECK (p_value BETWEEN 0 AND 1),
+    q_value   REAL CHECK (q_value BETWEEN 0 AND 1),
+    n         INTEGER NOT NULL,
+    status    TEXT NOT NULL,
+    note      TEXT NOT NULL,
+    CHECK (answer IS NOT NULL OR status <> 'ok')
+) STRICT;
+
+CREATE UNIQUE INDEX verdict_key ON verdict (coalesce(layer, ''), question);
 
 -- At most one a layer. `because` lists estimate ids.
 CREATE TABLE recommendation (

@@ -14,14 +14,17 @@ from gnoise.errors import GnoiseError
 from gnoise.records import (
     DrawSample,
     Estimate,
+    Finding,
     Layer,
     LayerSamples,
     Recommendation,
     RunInfo,
     RunState,
+    Verdict,
 )
 from gnoise.runfile.arrays import ONCE, Array, flatten_draws, flatten_layer, pack
 from gnoise.runfile.database import create_database, reading, transaction
+from gnoise.runfile.upgrade import upgrade
 
 MODEL = 0
 """The ``array.layer`` of arrays that belong to the whole model."""
@@ -118,24 +121,37 @@ class RunWriter:
             )
 
 
-def write_findings(path: Path, estimates: Sequence[Estimate], recommendations: Sequence[Recommendation]) -> None:
-    """Replace a run's estimates and recommendations in one transaction; samples stay as they are.
+def write_findings(path: Path, findings: Sequence[Finding], recommendations: Sequence[Recommendation]) -> None:
+    """Replace a run's estimates, verdicts and recommendations in one transaction; samples stay as they are.
+
+    A run of an older format is brought to the present one first.
 
     Raises:
         GnoiseError: an estimate is not finite, or has neither a value nor a status.
         UserError: the file cannot be read as a run.
     """
+    estimates = [finding for finding in findings if isinstance(finding, Estimate)]
+    verdicts = [finding for finding in findings if isinstance(finding, Verdict)]
     for estimate in estimates:
         _check(estimate)
+    with reading(path):
+        upgrade(path)
     connection = sqlite3.connect(path, isolation_level=None)
     with reading(path), transaction(connection):
-        connection.execute("DELETE FROM recommendation")
-        connection.execute("DELETE FROM estimate")
+        for table in ("recommendation", "verdict", "estimate"):
+            connection.execute(f"DELETE FROM {table}")
         connection.executemany(
             "INSERT INTO estimate VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (i, e.layer, e.quantity, e.value, e.low, e.high, e.stderr, e.n, e.status, e.note)
                 for i, e in enumerate(estimates, start=1)
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO verdict VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (i, v.layer, v.question, v.answer, v.runner_up, v.margin, v.p_value, v.q_value, v.n, v.status, v.note)
+                for i, v in enumerate(verdicts, start=1)
             ],
         )
         ids = {(e.layer, e.quantity): i for i, e in enumerate(estimates, start=1)}

@@ -1,13 +1,13 @@
-"""What a statistic is: one documented sample in, estimates out."""
+"""What a statistic is: one documented sample in, estimates and verdicts out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from gnoise.records import (
     CoordinateSample,
     DrawSample,
-    Estimate,
+    Finding,
     JsonValue,
     Layer,
     MatrixSample,
@@ -50,13 +50,15 @@ class Statistic(Generic[SampleT]):
         quantities: names from :mod:`gnoise.quantities`, each reported exactly once per subject, or none of them.
         estimate: the function; never raises on bad data, says so in a status.
         whole_model: also run on the sum over layers (only :class:`NormSample` has one).
+        questions: names from :data:`gnoise.quantities.QUESTIONS`, each answered once where quantities are reported.
     """
 
     name: str
     needs: type[SampleT]
     quantities: tuple[str, ...]
-    estimate: Callable[[Subject, SampleT], list[Estimate]]
+    estimate: Callable[[Subject, SampleT], Sequence[Finding]]
     whole_model: bool = False
+    questions: tuple[str, ...] = ()
 
 
 AnyStatistic = Statistic[NormSample] | Statistic[SketchSample] | Statistic[CoordinateSample] | Statistic[MatrixSample]

@@ -242,7 +242,7 @@ def test_a_newer_run_file_names_both_formats(gnoise: Run, a_run: Path) -> None:
     connection.close()
     result = gnoise("show", a_run)
     assert result.code == 3
-    assert "format 1 or older" in result.err
+    assert "format 2 or older" in result.err
     assert "format 99" in result.err
 
 

@@ -2,22 +2,24 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import pytest
 
-from gnoise.quantities import QUANTITIES
+from gnoise.quantities import QUANTITIES, QUESTIONS
 from gnoise.records import (
     CoordinateSample,
     Estimate,
+    Finding,
     Kind,
     LayerSamples,
     MatrixSample,
     NormSample,
     SketchSample,
     Status,
+    Verdict,
 )
 from gnoise.stats import STATISTICS, Statistic, Subject
 from tests.contract import samples
@@ -112,9 +114,14 @@ def _subjects(statistic: Statistic, made: LayerSamples) -> list[Subject]:
     return subjects
 
 
-def _check(statistic: Statistic, subject: Subject, estimates: list[Estimate]) -> None:
-    if estimates:
+def _check(statistic: Statistic, subject: Subject, findings: Sequence[Finding]) -> list[Estimate]:
+    estimates = [finding for finding in findings if isinstance(finding, Estimate)]
+    verdicts = [finding for finding in findings if isinstance(finding, Verdict)]
+    if findings:
         assert Counter(x.quantity for x in estimates) == Counter(statistic.quantities)
+        assert Counter(x.question for x in verdicts) == Counter(statistic.questions)
+    for verdict in verdicts:
+        _check_verdict(subject, verdict)
     for estimate in estimates:
         assert estimate.layer == subject.name
         numbers = [x for x in (estimate.value, estimate.low, estimate.high, estimate.stderr) if x is not None]
@@ -128,6 +135,22 @@ def _check(statistic: Statistic, subject: Subject, estimates: list[Estimate]) ->
             assert estimate.high is None or estimate.value <= estimate.high, estimate
             assert estimate.n > 0, estimate
         assert estimate.stderr is None or estimate.stderr >= 0.0, estimate
+    return estimates
+
+
+def _check_verdict(subject: Subject, verdict: Verdict) -> None:
+    question = QUESTIONS[verdict.question]
+    assert verdict.layer == subject.name
+    assert verdict.q_value is None, "only comparing layers gives one"
+    assert verdict.margin is None or math.isfinite(verdict.margin), verdict
+    assert verdict.p_value is None or 0.0 <= verdict.p_value <= 1.0, verdict
+    if verdict.answer is None:
+        assert verdict.status is not Status.OK, verdict
+        assert (verdict.runner_up, verdict.margin, verdict.p_value) == ("", None, None), verdict
+    else:
+        assert verdict.answer in question.answers, verdict
+        assert verdict.runner_up in ("", *question.answers), verdict
+        assert verdict.n > 0, verdict
 
 
 def _run(statistic: Statistic, made: LayerSamples) -> list[Estimate]:
@@ -136,9 +159,7 @@ def _run(statistic: Statistic, made: LayerSamples) -> list[Estimate]:
         return []
     found: list[Estimate] = []
     for subject in _subjects(statistic, made):
-        estimates = statistic.estimate(subject, sample)
-        _check(statistic, subject, estimates)
-        found += estimates
+        found += _check(statistic, subject, statistic.estimate(subject, sample))
     assert found, "does not apply to any subject"
     return found
 
@@ -147,6 +168,10 @@ def test_the_list_reports_each_quantity_once() -> None:
     named = Counter(quantity for statistic in STATISTICS for quantity in statistic.quantities)
     assert set(named.values()) == {1}
     assert set(named) == set(QUANTITIES)
+    asked = Counter(question for statistic in STATISTICS for question in statistic.questions)
+    assert set(asked.values()) <= {1}
+    assert set(asked) == set(QUESTIONS)
+    assert all(question.calm in question.answers for question in QUESTIONS.values())
     assert len({statistic.name for statistic in STATISTICS}) == len(STATISTICS)
 
 
