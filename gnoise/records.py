@@ -124,6 +124,21 @@ class RunInfo:
     examples: int | None = None
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
 
+    @property
+    def examples_trained(self) -> int | None:
+        """Examples the checkpoint was trained on, from its iteration and batch size; ``None`` where it lacks one."""
+        iteration, batch = self.optimizer.get("iteration"), self.training_batch
+        return int(iteration) * batch if isinstance(iteration, int | float) and batch is not None else None
+
+    @property
+    def training_batch(self) -> int | None:
+        """Examples of one optimizer step of the checkpoint's training; ``None`` where it does not say."""
+        batch = self.optimizer.get("batch_size")
+        steps = self.optimizer.get("gradient_accumulation_steps", 1)
+        if not isinstance(batch, int | float) or not isinstance(steps, int | float):
+            return None
+        return int(batch * steps) or None
+
 
 @dataclass(frozen=True)
 class Layer:

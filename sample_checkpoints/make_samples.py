@@ -63,13 +63,13 @@ LossOf = Callable[[Tensor, Tensor], Tensor]
 # Training ----------------------------------------------------------------------------------------------
 
 
-def batches(tokens: Tokens, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(tokens: Tokens, seed: int, size: int = BATCH_SIZE) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield sequences from random positions, with their next tokens as targets."""
     generator = torch.Generator().manual_seed(seed)
     stream = torch.from_numpy(tokens.astype(np.int64))
     offsets_T = torch.arange(WINDOW)
     while True:
-        starts_B = torch.randint(len(stream) - WINDOW, (BATCH_SIZE,), generator=generator)
+        starts_B = torch.randint(len(stream) - WINDOW, (size,), generator=generator)
         index_BT = starts_B[:, None] + offsets_T
         yield stream[index_BT], stream[index_BT + 1]
 
@@ -203,9 +203,9 @@ def nanogpt_config(config: GPTConfig, path: Path, n_steps: int) -> dict[str, int
     }
 
 
-def make_gpt(config: GPTConfig) -> tuple[GPT, LossOf]:
-    """Make a model and its loss."""
-    model = GPT(config)
+def make_gpt() -> tuple[GPT, LossOf]:
+    """Make the GPT of the samples, from torch's random state, and its loss."""
+    model = GPT(GPTConfig(block_size=WINDOW, vocab_size=VOCAB_SIZE, n_layer=5, n_head=4, n_embd=112))
 
     def loss_of(x_BT: Tensor, y_BT: Tensor) -> Tensor:
         loss = model(x_BT, y_BT)[1]
@@ -242,8 +242,7 @@ def train_gpt(folder: Path, *, moments: dict[int, str]) -> None:
     """
     n_steps = max(moments)
     torch.manual_seed(SEED)
-    config = GPTConfig(block_size=WINDOW, vocab_size=VOCAB_SIZE, n_layer=5, n_head=4, n_embd=112)
-    model, loss_of = make_gpt(config)
+    model, loss_of = make_gpt()
     optimizer = make_optimizer(model)
 
     def save(row: LogRow) -> None:

@@ -4,6 +4,7 @@ import math
 
 from gnoise.remedies.adaptive import adagc, zclip
 from gnoise.remedies.apply import apply
+from gnoise.remedies.batch_schedule import NoiseScaleBatchSchedule
 from gnoise.remedies.clip_norm import agc, clip_global_norm, clip_norm
 from gnoise.remedies.clip_value import clip_coordinates, clip_value
 from gnoise.remedies.groups import multiply_lr
@@ -33,6 +34,7 @@ REMEDIES: tuple[Listed, ...] = (
 __all__ = [
     "REMEDIES",
     "Listed",
+    "NoiseScaleBatchSchedule",
     "State",
     "Transform",
     "Wrapped",
