@@ -120,6 +120,22 @@ _ALL = (
         _PROJECT,
     ),
     Quantity(
+        "xi_moment_draws",
+        "extreme-value index across draws",
+        "ξ",
+        "",
+        "how the largest standardised values thin out: 0 for Gaussian noise, a power law above, bounded below",
+        "Dekkers, Einmahl & de Haan 1989",
+    ),
+    Quantity(
+        "xi_hill_draws",
+        "power-law tail across draws",
+        "ξ",
+        "",
+        "where the tail is a power law, P(|X| > x) falls as x^(−1/ξ) beyond the k largest values; not a stable index",
+        "Hill 1975; threshold by Guillou & Hall 2001",
+    ),
+    Quantity(
         "averaging_slope",
         "averaging slope",
         "",

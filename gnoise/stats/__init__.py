@@ -1,6 +1,8 @@
 """One documented sample in, estimates out. The table of contents."""
 
-from gnoise.stats import averaging, draw_norm, localization, noise_scale, outliers, spikes, tails
+from gnoise.stats import averaging, draw_norm, extremes, localization, noise_scale, outliers, spikes, tails
+from gnoise.stats.extremes import ExtremesFit, fit_extremes
+from gnoise.stats.log_moment import LogMomentFit, fit_log_moment
 from gnoise.stats.sketch import Bins, coarse_bins, sketch_from_values
 from gnoise.stats.stable import stable_rvs
 from gnoise.stats.stable_fit import StableFit, fit_stable
@@ -14,6 +16,7 @@ STATISTICS: tuple[AnyStatistic, ...] = (
     spikes.CLIP_RATE,
     outliers.STATISTIC,
     tails.STATISTIC,
+    extremes.STATISTIC,
     averaging.STATISTIC,
     localization.STATISTIC,
 )
@@ -23,10 +26,14 @@ __all__ = [
     "STATISTICS",
     "AnyStatistic",
     "Bins",
+    "ExtremesFit",
+    "LogMomentFit",
     "StableFit",
     "Statistic",
     "Subject",
     "coarse_bins",
+    "fit_extremes",
+    "fit_log_moment",
     "fit_stable",
     "sketch_from_values",
     "stable_cdf",

@@ -148,8 +148,7 @@ def abs_quantiles(sketch: Sketch, q: Float[np.ndarray, " levels"]) -> Float[np.n
         sketch: with at least one finite, non-zero value.
         q: levels in [0, 1].
     """
-    magnitude, counts = _folded(sketch)
-    return _quantiles(_decode(magnitude), _decode(magnitude + 1), counts, q)
+    return _quantiles(*magnitude_edges(sketch), q)
 
 
 def coarse_bins(sketch: Sketch, bins: int = _COARSE_BINS) -> Bins:
@@ -177,6 +176,18 @@ def coarse_bins(sketch: Sketch, bins: int = _COARSE_BINS) -> Bins:
     nearest[[0, -1]] = first, last
     chosen = np.unique(np.clip(nearest, first, last))
     return Bins(edges=ends[chosen], counts=np.diff(below[chosen]))
+
+
+def magnitude_edges(
+    sketch: Sketch,
+) -> tuple[Float[np.ndarray, " magnitudes"], Float[np.ndarray, " magnitudes"], Int[np.ndarray, " magnitudes"]]:
+    """List the occupied buckets of absolute values, ascending: lower edges, upper edges, counts of both signs.
+
+    Args:
+        sketch: may be empty.
+    """
+    magnitude, counts = _folded(sketch)
+    return _decode(magnitude), _decode(magnitude + 1), counts
 
 
 def characteristic_function(
