@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gnoise.charts.verdict import verdict
-from gnoise.cli.output import print_layers, print_verdict
+from gnoise.charts.summary import summary
+from gnoise.cli.output import print_layers, print_summary
 from gnoise.runfile import open_run
 
 WIDTH = 112
@@ -24,7 +24,7 @@ def main() -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False)
     with open_run(source) as run:
         estimates, recommendations = run.estimates, run.recommendations
-        print_verdict(console, verdict(run.info, estimates, recommendations, run=Path(source).name))
+        print_summary(console, summary(run.info, estimates, run.verdicts, recommendations, run=Path(source).name))
         print_layers(console, run.layers, estimates, recommendations)
         title = f"gnoise profile {Path(run.info.source).name}"
     console.save_svg(str(target), title=title)

@@ -3,10 +3,13 @@
 import pandas as pd
 import streamlit as st
 
+from gnoise.charts.answers import answer_sentence
+from gnoise.charts.averaging import averaging
+from gnoise.charts.rows import row_energy
 from gnoise.charts.tables import LAYER_QUANTITIES, estimate_table, layer_table, remarks, title
 from gnoise.charts.tail import tail
 from gnoise.quantities import QUANTITIES
-from gnoise.records import Layer, Recommendation, Remedy
+from gnoise.records import Estimate, Layer, Recommendation, Remedy
 from gnoise.runfile import Run
 
 from ..elements import show_chart, show_lines, show_recommendation
@@ -40,11 +43,12 @@ def render(run: Run) -> None:
     own = [each for each in estimates if each.layer == layer.name]
     picture, numbers = st.columns([1, 1], gap="medium")
     with picture:
-        show_chart(tail(run.samples(layer.name).sketch, own), key="tail")
+        _show_pictures(run, layer, own)
     with numbers:
         for recommendation in recommendations:
             if recommendation.layer == layer.name:
                 show_recommendation(recommendation)
+        show_lines([answer_sentence(each) for each in run.verdicts if each.layer == layer.name])
         table = estimate_table(own)
         st.dataframe(
             table,
@@ -57,6 +61,18 @@ def render(run: Run) -> None:
         remarked = [each for each in own if remarks(each)]
         if remarked:
             show_lines([f"{title(each.quantity)}: {remarks(each)}" for each in remarked])
+
+
+def _show_pictures(run: Run, layer: Layer, own: list[Estimate]) -> None:
+    """Show the layer's tail, its averaging curve and where its noise sits, a tab each."""
+    samples = run.samples(layer.name)
+    of_tail, of_averaging, of_rows = st.tabs(["Tail", "Averaging", "Rows"])
+    with of_tail:
+        show_chart(tail(samples.sketch, own), key="tail")
+    with of_averaging:
+        show_chart(averaging(samples.coordinates, own), key="averaging")
+    with of_rows:
+        show_chart(row_energy(samples.matrix, own, labels=run.row_labels(layer)), key="rows")
 
 
 def _filtered(table: pd.DataFrame, text: str, kinds: list[str]) -> pd.DataFrame:

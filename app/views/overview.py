@@ -4,8 +4,8 @@ import streamlit as st
 
 from gnoise.charts.heat_map import heat_map
 from gnoise.charts.phrases import plural
+from gnoise.charts.summary import Summary, summary
 from gnoise.charts.tiles import tiles
-from gnoise.charts.verdict import Verdict, verdict
 from gnoise.export import recommendations_document, to_json
 from gnoise.records import Recommendation, Remedy, Severity
 from gnoise.runfile import Run
@@ -21,7 +21,7 @@ _ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 def render(run: Run) -> None:
     """Show what the noise does to this model, how sure that is, and what to do about it."""
     estimates, recommendations = run.estimates, run.recommendations
-    said = verdict(run.info, estimates, recommendations, run=str(run.path), state=run.state)
+    said = summary(run.info, estimates, run.verdicts, recommendations, run=str(run.path), state=run.state)
     show_headline(said.headline, _about(run))
     show_tiles(tiles(run.info, estimates))
     where, what = st.columns([3, 2], gap="medium")
@@ -66,7 +66,7 @@ def _link_to(layer: str, run: Run) -> None:
     st.page_link(page, label="Open this layer", query_params={"layer": layer, **chosen})
 
 
-def _show_reasons(said: Verdict, *, expanded: bool) -> None:
+def _show_reasons(said: Summary, *, expanded: bool) -> None:
     if said.why:
         with st.expander("Why", expanded=expanded):
             show_lines(said.why)

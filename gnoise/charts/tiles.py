@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gnoise.charts.phrases import interval, number, plural
+from gnoise.charts.summary import batch_in_use
 from gnoise.charts.tables import advice
-from gnoise.charts.verdict import batch_in_use
 from gnoise.records import Estimate, RunInfo
 
 

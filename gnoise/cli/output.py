@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gnoise.charts.phrases import compact
-from gnoise.charts.verdict import Verdict
+from gnoise.charts.summary import Summary
 from gnoise.records import Estimate, Layer, Recommendation, Remedy
 
 _PIPE_WIDTH = 120
@@ -56,9 +56,9 @@ def draws_progress(console: Console, total: int) -> Iterator[Callable[[], None]]
         yield lambda: progress.advance(task)
 
 
-def print_verdict(console: Console, verdict: Verdict) -> None:
+def print_summary(console: Console, summary: Summary) -> None:
     """Print Verdict / Why / Next."""
-    for title, lines in (("Verdict", (verdict.headline,)), ("Why", verdict.why), ("Next", verdict.next)):
+    for title, lines in (("Verdict", (summary.headline,)), ("Why", summary.why), ("Next", summary.next)):
         for number, line in enumerate(lines):
             label = title if number == 0 else ""
             row = Table.grid(padding=(0, 1))

@@ -27,14 +27,16 @@ def show(
 
 def show_run(path: Path) -> None:
     """Print verdict and layer table of a run file to stdout."""
-    from gnoise.charts.verdict import verdict
-    from gnoise.cli.output import print_layers, print_verdict, result_console
+    from gnoise.charts.summary import summary
+    from gnoise.cli.output import print_layers, print_summary, result_console
     from gnoise.runfile import open_run
 
     with open_run(path) as run:
         estimates, recommendations = run.estimates, run.recommendations
         console = result_console()
-        print_verdict(console, verdict(run.info, estimates, recommendations, run=str(path), state=run.state))
+        print_summary(
+            console, summary(run.info, estimates, run.verdicts, recommendations, run=str(path), state=run.state)
+        )
         print_layers(console, run.layers, estimates, recommendations)
 
 
@@ -51,6 +53,7 @@ def _show_layer(path: Path, name: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from gnoise.charts.answers import answer_sentence
     from gnoise.charts.phrases import short
     from gnoise.cli.output import result_console
     from gnoise.quantities import QUANTITIES
@@ -59,6 +62,7 @@ def _show_layer(path: Path, name: str) -> None:
     with open_run(path) as run:
         layer = run.layer(name)
         estimates = [e for e in run.estimates if e.layer == layer.name]
+        verdicts = [v for v in run.verdicts if v.layer == layer.name]
         recommendation = next((r for r in run.recommendations if r.layer == layer.name), None)
     console = result_console()
     shape = " × ".join(str(side) for side in layer.shape)
@@ -74,6 +78,8 @@ def _show_layer(path: Path, name: str) -> None:
         words = f"{quantity.words} ({quantity.symbol})" if quantity.symbol else quantity.words
         table.add_row(words, short(e), str(e.n), Text(note))
     console.print(table)
+    for verdict in verdicts:
+        console.print(Text(answer_sentence(verdict)))
     if recommendation is not None:
         params = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
         console.print(

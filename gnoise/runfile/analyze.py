@@ -8,8 +8,6 @@ from gnoise.records import (
     CoordinateSample,
     Estimate,
     Finding,
-    Kind,
-    Layer,
     LayerSamples,
     MatrixSample,
     NormSample,
@@ -45,9 +43,7 @@ def find_all(run: Run) -> list[Finding]:
         if statistic.whole_model:
             found += _apply(statistic, model, {NormSample: run.model_norms})
     for layer in run.layers:
-        subject = Subject(
-            layer=layer, row_labels=_row_labels(layer, run.tokens), draws=draws, optimizer=run.info.optimizer
-        )
+        subject = Subject(layer=layer, row_labels=run.row_labels(layer), draws=draws, optimizer=run.info.optimizer)
         samples = _by_type(run.samples(layer.name))
         for statistic in STATISTICS:
             found += _apply(statistic, subject, samples)
@@ -68,8 +64,3 @@ def _by_type(samples: LayerSamples) -> Mapping[type, Any]:
         CoordinateSample: samples.coordinates,
         MatrixSample: samples.matrix,
     }
-
-
-def _row_labels(layer: Layer, tokens: tuple[str, ...]) -> tuple[str, ...]:
-    has_token_rows = layer.kind in (Kind.EMBEDDING, Kind.HEAD) and layer.shape[0] == len(tokens)
-    return tokens if has_token_rows else ()

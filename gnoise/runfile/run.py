@@ -92,6 +92,11 @@ class Run:
             for name, kind, shape, depth, owners in rows
         )
 
+    def row_labels(self, layer: Layer) -> tuple[str, ...]:
+        """Text behind each row of an embedding or head with a row a token; empty for any other layer."""
+        has_token_rows = layer.kind in (Kind.EMBEDDING, Kind.HEAD) and layer.shape[0] == len(self.tokens)
+        return self.tokens if has_token_rows else ()
+
     def layer(self, name: str) -> Layer:
         """Find a layer by any of the names it goes by.
 

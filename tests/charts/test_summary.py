@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from gnoise.charts.phrases import compact, interval, number, plural, sentence, short
-from gnoise.charts.verdict import batch_in_use, verdict
+from gnoise.charts.summary import batch_in_use, summary
 from gnoise.records import Estimate, Kind, Layer, RunInfo, Status
 from gnoise.rules import recommend_all
 
@@ -35,7 +35,7 @@ def healthy(slope: float = -0.5) -> list[Estimate]:
 
 
 def say(estimates: list[Estimate], info: RunInfo = INFO):
-    return verdict(info, estimates, recommend_all(LAYERS, estimates), run="r.gnoise")
+    return summary(info, estimates, [], recommend_all(LAYERS, estimates), run="r.gnoise")
 
 
 def test_a_healthy_run_says_none_with_its_numbers() -> None:
@@ -91,7 +91,7 @@ def test_a_clip_threshold_that_always_fires_is_pointed_out() -> None:
 
 
 def test_nothing_analysed_yet() -> None:
-    assert verdict(INFO, [], [], run="r.gnoise").next == ("gnoise analyze r.gnoise",)
+    assert summary(INFO, [], [], [], run="r.gnoise").next == ("gnoise analyze r.gnoise",)
 
 
 def test_batch_in_use_counts_accumulation_and_may_be_unknown() -> None:

@@ -1,11 +1,12 @@
-"""The verdict: what the noise does to this model, why we think so, what to do next."""
+"""The first screen in words: what the noise does to this model, why we think so, what to do next."""
 
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gnoise.charts.answers import answer_lines
 from gnoise.charts.phrases import interval, number, plural, sentence
-from gnoise.records import Estimate, Recommendation, Remedy, RunInfo, RunState, Severity, Status
+from gnoise.records import Estimate, Recommendation, Remedy, RunInfo, RunState, Severity, Status, Verdict
 from gnoise.rules.heavy_entries import SLOPE
 from gnoise.rules.none_needed import averaging_suffices
 
@@ -15,7 +16,7 @@ _MODEL_LINES = ("draw_norm", "clip_rate", "spike_ratio", "quiet_example_share")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Summary:
     """The first thing a reader sees.
 
     Attributes:
@@ -29,30 +30,32 @@ class Verdict:
     next: tuple[str, ...]
 
 
-def verdict(
+def summary(
     info: RunInfo,
     estimates: Sequence[Estimate],
+    verdicts: Sequence[Verdict],
     recommendations: Sequence[Recommendation],
     *,
     run: str = "RUN",
     state: RunState = RunState.COMPLETE,
-) -> Verdict:
+) -> Summary:
     """Put a run's findings into words.
 
     Args:
         info: what was run.
         estimates: all of them.
+        verdicts: all of them.
         recommendations: all of them; at most one for the model and one a layer.
         run: path of the run file, for the commands under ``next``.
         state: how far collection came.
     """
     if not estimates or not recommendations:
-        return Verdict("Nothing was analysed yet.", (), (f"gnoise analyze {run}",))
+        return Summary("Nothing was analysed yet.", (), (f"gnoise analyze {run}",))
     model = {e.quantity: e for e in estimates if e.layer is None}
     active = [r for r in recommendations if r.remedy is not Remedy.NONE]
-    return Verdict(
+    return Summary(
         headline=_headline(info, model, estimates, recommendations),
-        why=_why(info, model, estimates, recommendations, state),
+        why=_why(info, model, estimates, verdicts, recommendations, state),
         next=_next(info, model, active, shlex.quote(run)),
     )
 
@@ -121,6 +124,7 @@ def _why(
     info: RunInfo,
     model: dict[str, Estimate],
     estimates: Sequence[Estimate],
+    verdicts: Sequence[Verdict],
     recommendations: Sequence[Recommendation],
     state: RunState,
 ) -> tuple[str, ...]:
@@ -143,7 +147,7 @@ def _why(
         for name in _MODEL_LINES
         if name in model and name not in told and model[name].value != 0
     ]
-    lines += _tails(estimates)
+    lines += _tails(estimates) + answer_lines(verdicts)
     active = [r for r in recommendations if r.remedy is not Remedy.NONE and r.layer is not None]
     lines += [f"{r.layer}: {r.remedy}, because {r.reason}" for r in active[:_SHOWN]]
     if len(active) > _SHOWN:
