@@ -50,6 +50,20 @@ def shrink_saturating(x: Array, scale: Array) -> Array:
     return x / (1.0 + (x / scale) ** 2) ** 0.5
 
 
+def lower_spikes(x: Array, limit: Array, largest: Array) -> Array:
+    r"""Scale entries beyond a limit by limit / largest: $x\,\tau/M$ where $|x| > \tau$, and x elsewhere.
+
+    Args:
+        x: gradient entries.
+        limit: τ > 0.
+        largest: M, the largest |x| there is; above the limit, or nothing is changed.
+
+    References:
+        AdaClip of Stable-SPAM, arXiv 2502.17055, versions 1 and 2.
+    """
+    return x * (1.0 - (abs(x) > limit) * (1.0 - limit / largest))
+
+
 def clip_norm_factor(norm: Array, clip_norm: Array) -> Array:
     r"""Factor that bounds a norm: $\min(1, c/\|g\|)$.
 

@@ -8,9 +8,11 @@ from gnoise.remedies.batch_schedule import NoiseScaleBatchSchedule
 from gnoise.remedies.clip_norm import agc, clip_global_norm, clip_norm
 from gnoise.remedies.clip_value import clip_coordinates, clip_value
 from gnoise.remedies.groups import multiply_lr
+from gnoise.remedies.momentum import momentum
 from gnoise.remedies.posterior_mean import shrink_posterior_mean
 from gnoise.remedies.shrink import shrink
 from gnoise.remedies.stabilize import stabilize
+from gnoise.remedies.stable_spam import adaclip, adagn
 from gnoise.remedies.transform import Listed, State, Transform, chain, identity
 from gnoise.remedies.wrap import Wrapped, wrap, wrapped
 
@@ -27,7 +29,12 @@ REMEDIES: tuple[Listed, ...] = (
     Listed("shrink", shrink("quartic", 0.5), shrink("quartic", math.inf), entrywise=True),
     Listed("shrink", shrink("saturating", 0.5), shrink("saturating", math.inf), entrywise=True),
     Listed("shrink", shrink("rational"), shrink("rational", gain=math.inf), entrywise=True, degree=1),
+    Listed(
+        "shrink", shrink("saturating", rows=True), shrink("saturating", math.inf, rows=True), entrywise=True, degree=1
+    ),
+    Listed("adaclip", adaclip(), adaclip(math.inf), degree=1),
     Listed("stabilize", stabilize(), None, degree=0),
+    Listed("adagn", adagn(), None, degree=0),
 )
 """What there is, each in a setting that acts and in the one that does not."""
 
@@ -38,7 +45,9 @@ __all__ = [
     "State",
     "Transform",
     "Wrapped",
+    "adaclip",
     "adagc",
+    "adagn",
     "agc",
     "apply",
     "chain",
@@ -47,6 +56,7 @@ __all__ = [
     "clip_norm",
     "clip_value",
     "identity",
+    "momentum",
     "multiply_lr",
     "shrink",
     "shrink_posterior_mean",

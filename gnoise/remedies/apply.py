@@ -21,7 +21,7 @@ from gnoise.remedies.wrap import wrap, wrapped
 
 _PARAMS: dict[Remedy, tuple[str, ...]] = {
     Remedy.CLIP: ("clip_value",),
-    Remedy.SHRINK: ("form", "scale"),
+    Remedy.SHRINK: ("form", "scale", "rows"),
     Remedy.STABILIZE: ("gammas", "max_ratio"),
     Remedy.LAYERWISE_LR: ("lr_multiplier",),
 }
@@ -144,6 +144,7 @@ def _name(request: Request) -> str:
         first, second = _gammas(request)
         return f"apply:stabilize:{first:g}:{second:g}:{_positive(request, 'max_ratio', 1.0):g}"
     kind = f":{params.get('form', 'rational')}" if request.remedy is Remedy.SHRINK else ""
+    kind += ":rows" if _rows(request) else ""
     return f"apply:{request.remedy}{kind}:{'tracked' if _scale(request) is None else 'given'}"
 
 
@@ -152,7 +153,7 @@ def _transform(plan: _Plan) -> Transform:
     if request.remedy is Remedy.CLIP:
         return clip_value(scales)
     if request.remedy is Remedy.SHRINK:
-        return shrink(str(request.params.get("form", "rational")), scales)
+        return shrink(str(request.params.get("form", "rational")), scales, rows=_rows(request))
     return stabilize(_gammas(request), max_ratio=_positive(request, "max_ratio", 1.0))
 
 
@@ -161,6 +162,13 @@ def _scale(request: Request) -> float | None:
     if key is None or request.params.get(key) is None:
         return None
     return _positive(request, key, None)
+
+
+def _rows(request: Request) -> bool:
+    value = request.params.get("rows", False)
+    if not isinstance(value, bool):
+        raise UserError(f"expected rows to be true or false for {request.layer}, got {value!r}; try true")
+    return value
 
 
 def _gammas(request: Request) -> tuple[float, float]:

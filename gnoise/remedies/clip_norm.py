@@ -9,6 +9,7 @@ from torch import Tensor
 from gnoise.errors import UserError
 from gnoise.formulas import clip_norm_factor
 from gnoise.remedies.lists import multiply_, norms
+from gnoise.remedies.shards import local, total
 from gnoise.remedies.transform import State, Transform, identity
 
 
@@ -86,7 +87,7 @@ def agc(limit: float = 0.01, *, smallest: float = 1e-3) -> Transform:
         for grad, param in zip(grads, params, strict=True):
             size = _unit_norms(grad)
             factor = clip_norm_factor(size, limit * _unit_norms(param).clamp(min=smallest))
-            grad.mul_(_finite_or_one(factor, size))
+            local([grad])[0].mul_(_finite_or_one(factor, size))
         return grads, state
 
     return Transform(lambda params: State(), update)
@@ -95,7 +96,9 @@ def agc(limit: float = 0.01, *, smallest: float = 1e-3) -> Transform:
 def _unit_norms(x: Tensor) -> Tensor:
     axes = tuple(range(1, x.ndim)) if x.ndim > 1 else tuple(range(x.ndim))
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return torch.linalg.vector_norm(x.detach(), dim=axes, keepdim=True, dtype=wide)
+    (here,) = local([x.detach()])
+    size = torch.linalg.vector_norm(here, dim=axes, keepdim=True, dtype=wide)
+    return total(size.unsqueeze(-1), [x], rows=True).squeeze(-1)
 
 
 def _finite_or_one(factor: Tensor, size: Tensor) -> Tensor:

@@ -2,13 +2,14 @@
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from gnoise.remedies.clip_norm import positive
-from gnoise.remedies.entrywise import Each, Scale, entrywise
+from gnoise.remedies.entrywise import Each, Scale, entrywise, over_parts
 from gnoise.remedies.lists import batches, widened
 from gnoise.remedies.transform import State, Transform, identity
 
@@ -24,27 +25,31 @@ def clip_value(limit: Scale = None, *, gain: float = 3.0, decay: float = 0.99) -
         gain: multiplies a tracked scale; not used with a given limit.
         decay: of a tracked scale's average over steps.
     """
-    return entrywise(_clip_, limit, gain=gain, decay=decay, setting="limit")
+    return entrywise(over_parts(_clip_), limit, gain=gain, decay=decay, setting="limit")
 
 
-def clip_coordinates(limit: float = 10.0, *, decay: float = 0.999) -> Transform:
+def clip_coordinates(limit: float = 10.0, *, decay: float = 0.999, adam: Optimizer | None = None) -> Transform:
     r"""Clip every entry to a multiple of its own root mean square so far: $\pm c\sqrt{\hat v}$.
 
     $v$ averages the squares of clipped entries, of past steps only when it serves as the bound, and is
     corrected for its zero start. A coordinate that was always zero is not bounded: a rare token's first
     gradient passes. A NaN stays NaN, an infinity is bounded like any other entry; where either reaches $v$, that
-    coordinate starts anew.
+    coordinate starts anew, or with ``adam`` is as lost as in the bare optimizer.
 
     Args:
         limit: c; infinity is the identity.
-        decay: of v.
+        decay: of v; not used with ``adam``.
+        adam: the Adam or AdamW it runs in, whose own second moment serves as v: no buffer of its own, and the same
+            values where Adam's β₂ is ``decay``. Another transform between the two makes them differ.
 
     References:
         SPAM, arXiv 2501.06842, clips to √(θ v) with Adam's own v, kept after each momentum reset; this one
-        keeps its own and starts unbounded.
+        starts unbounded.
     """
     if math.isinf(positive(limit, "limit")):
         return identity()
+    if adam is not None:
+        return Transform(lambda params: State(), _clip_by_adam(adam, limit))
 
     def init(params: Sequence[Tensor]) -> State:
         wide = [torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in params]
@@ -52,31 +57,65 @@ def clip_coordinates(limit: float = 10.0, *, decay: float = 0.999) -> Transform:
 
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
         second, steps = state.per_entry["second"], state.shared["steps"]
-        corrected = 1.0 - decay ** max(int(steps), 1)
+        times = limit / math.sqrt(1.0 - decay ** max(int(steps), 1))
         for _, (parts, averages) in batches(grads, second):
             entries = widened(parts)
-            bounds = _bounds(averages, limit / math.sqrt(corrected))
-            torch._foreach_minimum_(entries, bounds)
-            torch._foreach_neg_(bounds)
-            torch._foreach_maximum_(entries, bounds)
+            changed = _clip_to_(entries, averages, [times] * len(parts))
             torch._foreach_mul_(averages, decay)
             torch._foreach_addcmul_(averages, entries, entries, 1.0 - decay)
-            for average in averages:
-                average.nan_to_num_(nan=0.0, posinf=0.0)
-            if entries is not parts:
+            if changed:
+                for average in averages:
+                    average.nan_to_num_(nan=0.0, posinf=0.0)
+            if changed and entries is not parts:
                 torch._foreach_copy_(parts, entries)
         return grads, State(per_entry=state.per_entry, shared={"steps": steps + 1})
 
     return Transform(init, update)
 
 
-def _bounds(averages: list[Tensor], times: float) -> list[Tensor]:
-    """Return times · √average, and infinity where the average is zero."""
-    bounds = torch._foreach_sqrt(averages)
-    torch._foreach_mul_(bounds, times)
+def _clip_by_adam(
+    adam: Optimizer, limit: float
+) -> Callable[[list[Tensor], State, Sequence[Tensor]], tuple[list[Tensor], State]]:
+    def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
+        betas = {id(x): group["betas"][1] for group in adam.param_groups for x in group["params"]}
+        places = [i for i, x in enumerate(params) if "exp_avg_sq" in adam.state.get(x, {})]
+        seen = [adam.state[params[i]] for i in places]
+        times = [
+            limit / math.sqrt(1.0 - betas[id(params[i])] ** float(moments["step"]))
+            for i, moments in zip(places, seen, strict=True)
+        ]
+        for owners, (parts, averages) in batches([grads[i] for i in places], [x["exp_avg_sq"] for x in seen]):
+            entries = widened(parts)
+            if _clip_to_(entries, widened(averages), [times[i] for i in owners]) and entries is not parts:
+                torch._foreach_copy_(parts, entries)
+        return grads, state
+
+    return update
+
+
+def _clip_to_(entries: list[Tensor], averages: list[Tensor], times: list[float]) -> bool:
+    """Clip to ±times · √average in place, unbounded where the average is zero; say whether anything may have changed.
+
+    On a CPU a part where every square lies within its bound, as most do, is only looked at.
+    """
+    if entries[0].device.type == "cpu":
+        apart = [i for i, c in enumerate(times) if not _within(entries[i], averages[i], c)]
+    else:
+        apart = list(range(len(entries)))
+    if not apart:
+        return False
+    beyond, bounds = [entries[i] for i in apart], list(torch._foreach_sqrt([averages[i] for i in apart]))
+    torch._foreach_mul_(bounds, [times[i] for i in apart])
     for bound in bounds:
         torch.threshold_(bound, 0.0, math.inf)  # what is not above zero becomes infinite
-    return list(bounds)
+    torch._foreach_minimum_(beyond, bounds)
+    torch._foreach_neg_(bounds)
+    torch._foreach_maximum_(beyond, bounds)
+    return True
+
+
+def _within(entry: Tensor, average: Tensor, times: float) -> bool:
+    return bool(torch.addcmul(average, entry, entry, value=-1.0 / times**2).min() >= 0.0)
 
 
 def _clip_(entries: list[Tensor], limits: Each) -> None:

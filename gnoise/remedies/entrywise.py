@@ -19,34 +19,36 @@ Each = list[float] | list[Tensor]
 """The scale of each part: numbers where they are known without waiting for a GPU."""
 Apply = Callable[[list[Tensor], Each], None]
 """Change entries in place, given their scales."""
+Walk = Callable[[list[Tensor], float | Tensor], None]
+"""Change gradients in place, given one scale or a vector of them."""
 
 
-def entrywise(apply_: Apply, scale: Scale, *, gain: float, decay: float, setting: str) -> Transform:
+def entrywise(walk: Walk, scale: Scale, *, gain: float, decay: float, setting: str) -> Transform:
     """Make the transform of an entry-wise rule.
 
     Args:
-        apply_: the rule.
+        walk: the rule over whole gradients; :func:`over_parts` makes one.
         scale: as :data:`Scale`.
         gain: multiplies a tracked scale.
         decay: of a tracked scale's average.
         setting: what the scale is called, for errors.
     """
     if scale is None:
-        return identity() if math.isinf(positive(gain, "gain")) else _tracked(apply_, gain=gain, decay=decay)
+        return identity() if math.isinf(positive(gain, "gain")) else _tracked(walk, gain=gain, decay=decay)
     if isinstance(scale, Sequence):
-        return _listed(apply_, [float(positive(x, setting)) for x in scale], setting)
-    return identity() if math.isinf(positive(scale, setting)) else _single(apply_, float(scale))
+        return _listed(walk, [float(positive(x, setting)) for x in scale], setting)
+    return identity() if math.isinf(positive(scale, setting)) else _single(walk, float(scale))
 
 
-def _single(apply_: Apply, scale: float) -> Transform:
+def _single(walk: Walk, scale: float) -> Transform:
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
-        _walk(apply_, grads, scale)
+        walk(grads, scale)
         return grads, state
 
     return Transform(lambda params: State(), update)
 
 
-def _listed(apply_: Apply, scales: list[float], setting: str) -> Transform:
+def _listed(walk: Walk, scales: list[float], setting: str) -> Transform:
     def init(params: Sequence[Tensor]) -> State:
         if len(scales) != len(params):
             raise UserError(
@@ -56,27 +58,32 @@ def _listed(apply_: Apply, scales: list[float], setting: str) -> Transform:
         return State(per_tensor={"scale": torch.tensor(scales, device=params[0].device)})
 
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
-        _walk(apply_, grads, state.per_tensor["scale"])
+        walk(grads, state.per_tensor["scale"])
         return grads, state
 
     return Transform(init, update)
 
 
-def _tracked(apply_: Apply, *, gain: float, decay: float) -> Transform:
+def _tracked(walk: Walk, *, gain: float, decay: float) -> Transform:
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
         scales, after = track_scale(grads, state, decay=decay, gain=gain)
-        _walk(apply_, grads, scales)
+        walk(grads, scales)
         return grads, after
 
     return Transform(init_scale, update)
 
 
-def _walk(apply_: Apply, grads: list[Tensor], scale: float | Tensor) -> None:
-    for owners, (parts,) in batches(grads):
-        entries = widened(parts)
-        apply_(entries, _each(scale, owners, entries[0].device))
-        if entries is not parts:
-            torch._foreach_copy_(parts, entries)
+def over_parts(apply_: Apply) -> Walk:
+    """Walk through gradients part by part, each small enough for a CPU's cache."""
+
+    def walk(grads: list[Tensor], scale: float | Tensor) -> None:
+        for owners, (parts,) in batches(grads):
+            entries = widened(parts)
+            apply_(entries, _each(scale, owners, entries[0].device))
+            if entries is not parts:
+                torch._foreach_copy_(parts, entries)
+
+    return walk
 
 
 def _each(scale: float | Tensor, owners: Sequence[int], device: torch.device) -> Each:

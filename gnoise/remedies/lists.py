@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from gnoise.remedies.shards import local, total
 from gnoise.remedies.transform import book_dtype
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 17
 """Entries worked on at a time on a CPU: gradient and scratch stay in its cache from one operation to the next."""
 _NARROW = (torch.float16, torch.bfloat16)
 
@@ -18,6 +19,7 @@ def batches(*columns: Sequence[Tensor]) -> Iterator[tuple[list[int], tuple[list[
 
     On a GPU a batch is everything of one device and dtype. On a CPU, where a call over everything would
     go through memory once per operation, it is a cache-sized part of a tensor, or several small tensors.
+    Of tensors spread over processes it is what this process holds; empty tensors never come.
 
     Args:
         columns: lists whose tensors agree in shape place by place, e.g. gradients and their averages.
@@ -25,14 +27,16 @@ def batches(*columns: Sequence[Tensor]) -> Iterator[tuple[list[int], tuple[list[
     Yields:
         the place each part came from, and the parts of each column: views, to be changed in place.
     """
+    here = [local(column) for column in columns]
     grouped: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for place, tensor in enumerate(columns[0]):
-        grouped.setdefault((tensor.device, tensor.dtype), []).append(place)
+    for place, tensor in enumerate(here[0]):
+        if tensor.numel():
+            grouped.setdefault((tensor.device, tensor.dtype), []).append(place)
     for (device, _), places in grouped.items():
         if device.type != "cpu":
-            yield places, tuple([column[i] for i in places] for column in columns)
+            yield places, tuple([column[i] for i in places] for column in here)
         else:
-            yield from _cached(places, columns)
+            yield from _cached(places, here)
 
 
 def _cached(
@@ -71,15 +75,15 @@ def widened(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def norms(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the Euclidean norm of each tensor as one vector, on the first one's device."""
+    """Return the Euclidean norm of each tensor, over all processes, as one vector on the first one's device."""
     wide = {torch.float64: torch.float64}
-    device = tensors[0].device
+    here, device = local(tensors), tensors[0].device
     found: dict[int, Tensor] = {}
-    for dtype in sorted({x.dtype for x in tensors}, key=str):
-        places = [i for i, x in enumerate(tensors) if x.dtype == dtype]
-        each = torch._foreach_norm([tensors[i] for i in places], 2, dtype=wide.get(dtype, torch.float32))
+    for dtype in sorted({x.dtype for x in here}, key=str):
+        places = [i for i, x in enumerate(here) if x.dtype == dtype]
+        each = torch._foreach_norm([here[i] for i in places], 2, dtype=wide.get(dtype, torch.float32))
         found |= dict(zip(places, each, strict=True))
-    return torch.stack([found[i].to(device, book_dtype(device)) for i in range(len(tensors))])
+    return total(torch.stack([found[i].to(device, book_dtype(device)) for i in range(len(here))]), tensors)
 
 
 def multiply_(tensors: list[Tensor], factors: Tensor) -> list[Tensor]:
@@ -92,16 +96,17 @@ def multiply_(tensors: list[Tensor], factors: Tensor) -> list[Tensor]:
         tensors: to be overwritten.
         factors: of shape (tensors,) or ().
     """
+    here = local(tensors)
     if factors.device.type == "cpu":
-        numbers: list[float] = factors.expand(len(tensors)).tolist()
-        apart = [(tensor, x) for tensor, x in zip(tensors, numbers, strict=True) if x != 1.0]
+        numbers: list[float] = factors.expand(len(here)).tolist()
+        apart = [(tensor, x) for tensor, x in zip(here, numbers, strict=True) if x != 1.0]
         if apart:
             torch._foreach_mul_([tensor for tensor, _ in apart], [x for _, x in apart])
         return tensors
-    kinds = {(x.device, x.dtype) for x in tensors}
+    kinds = {(x.device, x.dtype) for x in here}
     if factors.ndim == 0 and len(kinds) == 1:
-        torch._foreach_mul_(tensors, factors.to(*kinds.pop()) if tensors[0].dtype not in _NARROW else factors.float())
+        torch._foreach_mul_(here, factors.to(*kinds.pop()) if here[0].dtype not in _NARROW else factors.float())
         return tensors
-    single = factors.expand(len(tensors)).unbind()
-    torch._foreach_mul_(tensors, [x.to(tensor.device) for x, tensor in zip(single, tensors, strict=True)])
+    single = factors.expand(len(here)).unbind()
+    torch._foreach_mul_(here, [x.to(tensor.device) for x, tensor in zip(single, here, strict=True)])
     return tensors

@@ -1,31 +1,42 @@
 """Shrink large entries towards zero, smoothly: surrogates of a posterior mean under Cauchy noise."""
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from gnoise.errors import UserError
-from gnoise.remedies.entrywise import Apply, Each, Scale, entrywise
+from gnoise.remedies.clip_norm import positive
+from gnoise.remedies.entrywise import Apply, Each, Scale, entrywise, over_parts
+from gnoise.remedies.rows import saturate_rows
 from gnoise.remedies.transform import Transform
 
 
-def shrink(form: str = "rational", scale: Scale = None, *, gain: float = 3.0, decay: float = 0.99) -> Transform:
-    r"""Shrink entries beyond a scale τ, before momentum.
+def shrink(
+    form: str = "rational", scale: Scale = None, *, rows: bool = False, gain: float = 3.0, decay: float = 0.99
+) -> Transform:
+    r"""Shrink entries beyond a scale τ.
+
+    It sees what its place in the optimizer gives it: alone, raw gradients, before momentum; after
+    :func:`gnoise.remedies.momentum.momentum` in a chain, their averages.
 
     ``rational`` $x/(1+(x/\tau)^2)$ and ``quartic`` $x/(1+(x/\tau)^4)$ fall back to zero: what is far out is taken for
-    noise. ``saturating`` $x/\sqrt{1+(x/\tau)^2}$ tends to ±τ and deletes nothing: use it for embeddings and heads,
-    whose rare tokens have true rare gradients. 16-bit entries are computed in float32. Entries that
+    noise. ``saturating`` $x/\sqrt{1+(x/\tau)^2}$ tends to ±τ and deletes nothing: use it, with ``rows``, for embeddings
+    and heads, whose rare tokens have true rare gradients. 16-bit entries are computed in float32. Entries that
     are not finite come out as NaN.
 
     Args:
         form: see above.
         scale: τ: one number, one for each tensor, or ``None`` to track it over steps
             (:func:`gnoise.remedies.tracked_scale.track_scale`); infinity is the identity.
-        gain: multiplies a tracked scale; not used with a given one.
+        rows: let a row that is loud as a whole have a scale of its own
+            (:func:`gnoise.remedies.rows.saturate_rows`); of the saturating form only.
+        gain: multiplies a tracked scale, and a row's own.
         decay: of a tracked scale's average over steps.
 
     Raises:
-        UserError: no such form, or a scale that is not above zero.
+        UserError: no such form, ``rows`` with another than the saturating, or a scale that is not above zero.
 
     References:
         Song et al. 2026, arXiv 2605.27733, for shrinking by the posterior mean
@@ -34,7 +45,10 @@ def shrink(form: str = "rational", scale: Scale = None, *, gain: float = 3.0, de
     """
     if form not in _FORMS:
         raise UserError(f"expected form to be one of {', '.join(_FORMS)}, got {form!r}; try form='saturating'")
-    return entrywise(_FORMS[form], scale, gain=gain, decay=decay, setting="scale")
+    if rows and form != "saturating":
+        raise UserError(f"expected rows with the saturating form only, got {form!r}; try form='saturating'")
+    walk = partial(saturate_rows, gain=positive(gain, "gain")) if rows else over_parts(_FORMS[form])
+    return entrywise(walk, scale, gain=gain, decay=decay, setting="scale")
 
 
 # The formulas of gnoise.formulas over lists of tensors.

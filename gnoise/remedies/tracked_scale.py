@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gnoise.formulas import bias_corrected, cauchy_gaussian_scales, ema
+from gnoise.remedies.shards import local, over_processes
 from gnoise.remedies.transform import State, book_dtype
 
 _SAMPLE = 1024
@@ -49,7 +50,7 @@ def track_scale(grads: Sequence[Tensor], state: State, *, decay: float, gain: fl
 
 def _scales(grads: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     device = grads[0].device
-    parts = [_strided(grad).to(device, torch.float32) for grad in grads]
+    parts = [_strided(x, grad.numel()).to(device, torch.float32) for x, grad in zip(local(grads), grads, strict=True)]
     lengths = torch.tensor([len(part) for part in parts], device=device)
     owners = torch.repeat_interleave(
         torch.arange(len(parts), device=device), lengths, output_size=int(sum(map(len, parts)))
@@ -57,12 +58,12 @@ def _scales(grads: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     values = torch.cat(parts)
     counted = (values != 0.0) & values.isfinite()
     magnitude = torch.where(counted, values.abs(), 1.0)
-    totals = _sums(torch.stack([counted.to(magnitude.dtype), magnitude.log()]), owners, len(grads))
+    totals = _sums(torch.stack([counted.to(magnitude.dtype), magnitude.log()]), owners, grads)
     number = totals[0].clamp(min=1.0)
     unit = (totals[1] / number).exp()
     phase = magnitude / unit.float()[owners]
     waves = torch.stack([torch.cos(t * phase) * counted for t in _FREQUENCIES])
-    heights = (_sums(waves, owners, len(grads)) / number).abs()
+    heights = (_sums(waves, owners, grads) / number).abs()
     spread = -heights.clamp(min=math.exp(-_LARGEST)).log()
     cauchy, gaussian = cauchy_gaussian_scales(spread[0], spread[1], _FREQUENCIES)
     width = (cauchy.square() + 2.0 * gaussian).sqrt()
@@ -70,12 +71,12 @@ def _scales(grads: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.where(usable, unit * width, 1.0), usable
 
 
-def _strided(grad: Tensor) -> Tensor:
-    flat = grad.detach().reshape(-1)
+def _strided(part: Tensor, numel: int) -> Tensor:
     # An odd stride walks through the columns of a matrix instead of visiting the same few in every row.
-    return flat[:: -(-flat.numel() // _SAMPLE) | 1]
+    return part.detach().reshape(-1)[:: -(-numel // _SAMPLE) | 1]
 
 
-def _sums(rows: Tensor, owners: Tensor, tensors: int) -> Tensor:
+def _sums(rows: Tensor, owners: Tensor, grads: Sequence[Tensor]) -> Tensor:
     wide = book_dtype(rows.device)
-    return torch.zeros(len(rows), tensors, dtype=wide, device=rows.device).index_add_(1, owners, rows.to(wide))
+    here = torch.zeros(len(rows), len(grads), dtype=wide, device=rows.device).index_add_(1, owners, rows.to(wide))
+    return over_processes(here, grads)

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from gnoise.errors import UserError
+from gnoise.remedies.shards import as_dtensor
 from gnoise.remedies.transform import State, Transform, restore
 
 STATE_KEY = "gnoise.remedies"
@@ -111,10 +112,16 @@ def _check(grads: Sequence[Tensor]) -> None:
                 "expected dense gradients, got a sparse one; "
                 "try nn.Embedding(..., sparse=False), or select= without that parameter"
             )
-        if type(grad) is not Tensor:
+        spread = as_dtensor(grad)
+        if spread is None and type(grad) is not Tensor:
             raise UserError(
-                f"expected plain tensors as gradients, got {type(grad).__name__}; "
-                "try DistributedDataParallel, FSDP2 is not supported yet"
+                f"expected plain or FSDP2 tensors as gradients, got {type(grad).__name__}; "
+                "try DistributedDataParallel or fully_shard"
+            )
+        if spread is not None and any(placement.is_partial() for placement in spread.placements):
+            raise UserError(
+                "expected gradients that are summed over processes, got partial sums; "
+                "try set_requires_gradient_sync(True) before the last backward pass of a step"
             )
 
 

@@ -16,7 +16,7 @@ def recommend(findings: Findings) -> Recommendation | None:
     """Recommend an entry-wise rule where two views agree that the noise itself is heavy.
 
     The pooled tail index is never asked: unequal scales alone lower it. Matrices get the smooth
-    shrinkage, token rows its saturating form, which never deletes a true rare gradient, and
+    shrinkage, token rows its saturating form row by row, which never deletes a true rare gradient, and
     vectors, too short for a scale of their own, a plain clip.
     """
     slope = findings.usable("averaging_slope")
@@ -54,5 +54,6 @@ def _spread_over_entries(findings: Findings) -> bool:
 def _entrywise(layer: Layer, scale: float) -> tuple[Remedy, dict[str, JsonValue]]:
     if len(layer.shape) < 2:
         return Remedy.CLIP, {"clip_value": scale}
-    form = "saturating" if layer.kind in (Kind.EMBEDDING, Kind.HEAD) else "rational"
-    return Remedy.SHRINK, {"form": form, "scale": scale}
+    if layer.kind in (Kind.EMBEDDING, Kind.HEAD):
+        return Remedy.SHRINK, {"form": "saturating", "rows": True, "scale": scale}
+    return Remedy.SHRINK, {"form": "rational", "scale": scale}

@@ -9,12 +9,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_two_processes_stay_together(tmp_path: Path) -> None:
-    command = [sys.executable, str(Path(__file__).with_name("ddp_worker.py")), str(tmp_path / "rendezvous")]
+def test_two_processes_stay_together_replicated_and_sharded(tmp_path: Path) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("distributed_worker.py")), str(tmp_path / "rendezvous")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     assert done.stdout.splitlines() == [
-        "bare: ranks agree: True, as bare: True",
-        "neutral: ranks agree: True, as bare: True",
-        "recommended: ranks agree: True, as bare: False",
+        "ddp bare: ranks agree: True, as bare: True",
+        "ddp neutral: ranks agree: True, as bare: True",
+        "ddp recommended: ranks agree: True, as bare: False",
+        "fsdp2 bare: ranks agree: True, as bare: True",
+        "fsdp2 neutral: ranks agree: True, as bare: True",
+        "fsdp2 recommended: ranks agree: True, as bare: False",
+        "shards unlike replicas: []",
+        "sharded state resumes: True",
     ], done.stderr

@@ -1,0 +1,84 @@
+"""The two gradient rules of Stable-SPAM: spike-aware clipping of entries (AdaClip) and norm scaling (AdaGN)."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gnoise.formulas import bias_corrected, ema, lower_spikes
+from gnoise.remedies.clip_norm import positive
+from gnoise.remedies.lists import batches, widened
+from gnoise.remedies.shards import local, over_processes
+from gnoise.remedies.stabilize import stabilize
+from gnoise.remedies.transform import State, Transform, book_dtype, identity
+
+
+def adaclip(limit: float = 1.0, *, decay: float = 0.999) -> Transform:
+    r"""Scale down entries beyond the moving average of each tensor's largest entry.
+
+    With $M = \max_i|g_i|$ and $\hat m$ its moving average, this step's $M$ included and corrected for the zero start,
+    an entry with $|g_i| > c\,\hat m$ becomes $g_i\,c\,\hat m/M$: spikes keep their order and none is above the
+    bound. A tensor whose largest entry is zero or not finite passes as it is, and its average does not move.
+
+    Args:
+        limit: c, which the paper has at 1; infinity is the identity.
+        decay: θ of the moving average.
+
+    References:
+        Huang et al. 2025, Stable-SPAM, arXiv 2502.17055, versions 1 and 2.
+    """
+    if math.isinf(positive(limit, "limit")):
+        return identity()
+
+    def init(params: Sequence[Tensor]) -> State:
+        device = params[0].device
+        zeros = torch.zeros(len(params), dtype=book_dtype(device), device=device)
+        return State(per_tensor={"average": zeros, "steps": zeros.clone()})
+
+    def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
+        books = state.per_tensor
+        largest = _largest(grads)
+        usable = largest.isfinite() & (largest > 0.0)
+        steps = books["steps"] + usable
+        average = torch.where(usable, ema(books["average"], largest, decay), books["average"])
+        bound = limit * bias_corrected(average, decay, steps.clamp(min=1.0))
+        spiked = usable & (largest > bound)
+        # Asking which tensors spiked makes a GPU wait once, and saves going through all the others.
+        places = torch.nonzero(spiked).flatten().tolist()
+        for owners, (parts,) in batches([grads[i] for i in places]):
+            for owner, part, entry in zip(owners, parts, widened(parts), strict=True):
+                place = places[owner]
+                part.copy_(lower_spikes(entry, bound[place].to(entry), largest[place].to(entry)))
+        return grads, State(per_tensor={"average": average, "steps": steps})
+
+    return Transform(init, update)
+
+
+def adagn(gammas: tuple[float, float] = (0.7, 0.9)) -> Transform:
+    r"""Give each tensor's gradient the norm $\hat m/\sqrt{\hat v}$, with decays that forget a spike within steps.
+
+    It is :func:`gnoise.remedies.stabilize.stabilize` without a largest ratio; the paper's ε = 10⁻⁸ in the
+    denominator is left out.
+
+    Args:
+        gammas: γ₁ and γ₂ of the moving averages of ‖g‖ and ‖g‖².
+
+    References:
+        Huang et al. 2025, Stable-SPAM, arXiv 2502.17055, versions 1 and 2.
+    """
+    return stabilize(gammas, max_ratio=math.inf)
+
+
+def _largest(grads: Sequence[Tensor]) -> Tensor:
+    """Return max |entry| of each tensor, over all processes; NaN where one is."""
+    device = grads[0].device
+    here = [_largest_of(x).to(device, book_dtype(device)) for x in local(grads)]
+    return over_processes(torch.stack(here), grads, largest=True)
+
+
+def _largest_of(tensor: Tensor) -> Tensor:
+    if tensor.numel() == 0:
+        return tensor.new_zeros(())
+    low, high = torch.aminmax(tensor)
+    return torch.maximum(high, -low)
