@@ -46,7 +46,7 @@ from make_samples import (  # noqa: E402  (the recipe is a script beside, not a 
 
 MOMENTS = {"early": GPT_DOCS / "early", "middle": GPT_DOCS / "middle", "late": GPT_DOCS}
 MICRO_BATCH = 8
-EVALUATE_EVERY = 102_400
+EVALUATE_EVERY = 61_440
 WARMUP_TOKENS = WARMUP_STEPS * BATCH_SIZE * WINDOW
 SCHEDULE, LARGE, EVEN = "schedule", "fixed, as large as the schedule ends", "fixed, in as many steps as the schedule"
 COLUMNS = ("against", "at validation loss", "tokens", "tokens saved", "low", "high", "steps", "steps' change")
@@ -77,11 +77,22 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     measured = _measure(options.work)
     arms = _arms(measured, options.tokens)
-    seeds = range(SEED, SEED + options.seeds)
-    curves = {
-        arm: {str(seed): _trained(options.work, arm, seed, schedule, options.tokens) for seed in seeds}
-        for arm, schedule in arms.items()
-    }
+    curves: dict[str, dict[str, Curve]] = {}
+    for fixed in (LARGE, EVEN):
+        for seed in range(SEED, SEED + options.seeds):
+            for arm in (SCHEDULE, fixed):
+                curve = _trained(options.work, arm, seed, arms[arm], options.tokens)
+                curves.setdefault(arm, {})[str(seed)] = curve
+        _publish(options, measured, arms, curves)
+
+
+def _publish(
+    options: argparse.Namespace,
+    measured: Sequence[tuple[float, float]],
+    arms: Mapping[str, BatchSchedule],
+    curves: Mapping[str, Mapping[str, Curve]],
+) -> None:
+    """Write the table of the fixed batches trained with so far."""
     publish(
         "batch_schedule",
         notes=[
@@ -89,14 +100,14 @@ def main() -> None:
             f"{options.seeds} paired seeds.",
             "noise scales measured: " + ", ".join(f"{b:.1f} after {t:,.0f} tokens" for t, b in measured),
             "batches of "
-            + "; ".join(f"{_batches(s, options.tokens)} sequences ({arm})" for arm, s in arms.items())
+            + "; ".join(f"{_batches(arms[arm], options.tokens)} sequences ({arm})" for arm in curves)
             + ".",
             "Tokens and steps at which the schedule reaches the worse of two final validation losses, against the",
             "fixed batch; share saved with a 95% interval over seeds (Student's t); negative is loss, not gain.",
         ],
         settings={"seeds": options.seeds, "tokens": options.tokens, "micro batch": MICRO_BATCH},
         columns=COLUMNS,
-        rows=[_row(curves[SCHEDULE], curves[arm], arm) for arm in (LARGE, EVEN)],
+        rows=[_row(curves[SCHEDULE], curves[arm], arm) for arm in curves if arm != SCHEDULE],
         details={
             "schedule": schedule_document(arms[SCHEDULE]),
             "curves": {arm: {s: vars(curve) for s, curve in found.items()} for arm, found in curves.items()},
@@ -213,7 +224,7 @@ def _percent(share: float) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="paired seeds, at least two (3)")
-    parser.add_argument("--tokens", type=int, default=400 * BATCH_SIZE * WINDOW, help="of each training (819,200)")
+    parser.add_argument("--tokens", type=int, default=300 * BATCH_SIZE * WINDOW, help="of each training (614,400)")
     parser.add_argument("--work", type=Path, default=Path("runs/batch_schedule"), help="where runs and curves are kept")
     parser.add_argument("--quick", action="store_true", help="two seeds of 32,768 tokens, nothing published")
     options = parser.parse_args()
