@@ -53,6 +53,19 @@ _MCCANDLISH = "McCandlish et al. 2018, arXiv 1812.06162, appendix A.1"
 _KOGON = "Kogon & Williams 1998; Nolan 2020, parameterization S0"
 _PROJECT = "defined by this project; see docs/methods.md"
 
+_KINDS = {
+    "embedding": "embeddings",
+    "head": "the head",
+    "attention": "attention",
+    "mlp": "MLPs",
+    "norm": "norm layers",
+    "conv": "convolutions",
+    "bias": "biases",
+    "other": "other parameters",
+}
+KIND_QUANTITIES = {kind: f"b_simple_{kind}" for kind in _KINDS}
+"""The whole model's noise scale over the parameters of one kind alone, by kind."""
+
 _ALL = (
     Quantity(
         "b_simple",
@@ -61,6 +74,25 @@ _ALL = (
         "examples",
         "batch at which gradient noise and gradient signal are equal in size; not the measured critical batch",
         _MCCANDLISH,
+    ),
+    *(
+        Quantity(
+            quantity,
+            f"noise scale of {_KINDS[kind]}",
+            "B_simple",
+            "examples",
+            f"noise scale of {_KINDS[kind]} taken together: norms added over tensors, divided once",
+            _MCCANDLISH,
+        )
+        for kind, quantity in KIND_QUANTITIES.items()
+    ),
+    Quantity(
+        "b_adam",
+        "noise scale in Adam's norm",
+        "B_Adam",
+        "examples",
+        "noise scale with every entry divided by Adam's √v, as its steps are; not the measured critical batch",
+        _PROJECT,
     ),
     Quantity(
         "grad_sq_norm",

@@ -52,6 +52,7 @@ class Status(StrEnum):
     HEAVY_TAILED = "heavy_tailed"
     NOT_HEAVY = "not_heavy"
     NOT_CONVERGED = "not_converged"
+    NO_OPTIMIZER_STATE = "no_optimizer_state"
 
     @property
     def advice(self) -> str:
@@ -72,6 +73,7 @@ _ADVICE: dict[Status, str] = {
     Status.HEAVY_TAILED: "one-example gradients are so heavy-tailed that the truth may lie outside of this interval",
     Status.NOT_HEAVY: "the entries are not heavy-tailed to begin with: there is nothing to explain",
     Status.NOT_CONVERGED: "the fit did not settle: report this run file as a bug",
+    Status.NO_OPTIMIZER_STATE: "the run holds no optimizer state: profile a checkpoint that was saved with Adam's",
 }
 
 
@@ -244,12 +246,14 @@ class CoordinateSample:
         values: gradient entries of each draw at those positions (the draws, not their noise).
         draw_sq_norms: ‖g_m‖² of the full tensor.
         model_sq_norms: ‖g_m‖² over all tensors.
+        second_moment: Adam's v at those positions, bias-corrected, as the checkpoint left it; ``None`` without one.
     """
 
     index: Int[np.ndarray, " coords"]
     values: Float[np.ndarray, "draws coords"]
     draw_sq_norms: Float[np.ndarray, " draws"]
     model_sq_norms: Float[np.ndarray, " draws"]
+    second_moment: Float[np.ndarray, " coords"] | None = None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,10 @@ class Collector:
         self._seed = seed
         self._engine = DrawEngine(workload, parameters)
         rng = np.random.default_rng(seed)
-        self._layers = [_LayerCollector(p, rng, scale_pairs=draws // 4) for p in parameters]
+        self._layers = [
+            _LayerCollector(p, rng, scale_pairs=draws // 4, second_moment=workload.second_moments.get(p.layer.name))
+            for p in parameters
+        ]
 
     def blocks(self, on_draw: Callable[[], None] = lambda: None) -> Iterator[Block]:
         """Yield the samples of one block of draws after another.
@@ -139,11 +142,16 @@ class _BlockParts:
 class _LayerCollector:
     """All samples of one parameter tensor, fed from its ``.grad``."""
 
-    def __init__(self, parameter: Parameter, rng: np.random.Generator, *, scale_pairs: int) -> None:
+    def __init__(
+        self, parameter: Parameter, rng: np.random.Generator, *, scale_pairs: int, second_moment: Tensor | None
+    ) -> None:
         self.name = parameter.layer.name
         self._tensor = parameter.tensor
         numel = parameter.layer.numel
         self._index = np.sort(rng.choice(numel, size=min(COORDINATES, numel), replace=False))
+        self._second_moment = (
+            None if second_moment is None else second_moment.reshape(-1)[self._index].numpy(force=True)
+        )
         self._index_on_device = torch.from_numpy(self._index).to(self._tensor.device)
         self._generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
         self._scale_pairs = scale_pairs
@@ -204,6 +212,7 @@ class _LayerCollector:
                 values=np.stack(parts.values),
                 draw_sq_norms=draw_sq_norms,
                 model_sq_norms=model_sq_norms,
+                second_moment=self._second_moment,
             ),
             matrix=matrix_sample(*_sides(self._tensor), parts.numbers) if parts.numbers else None,
         )

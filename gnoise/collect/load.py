@@ -54,4 +54,5 @@ def load_workload(
         examples=loaded.examples,
         row_labels=model.row_labels,
         optimizer=model.optimizer,
+        second_moments=model.second_moments,
     )

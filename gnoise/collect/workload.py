@@ -30,6 +30,7 @@ class Workload:
         examples: how many there are to draw from; ``None`` where the data do not say.
         row_labels: token text behind embedding and head rows; empty without a tokenizer.
         optimizer: hyper-parameters found in the checkpoint.
+        second_moments: Adam's v of each parameter by name, bias-corrected; empty without optimizer state.
     """
 
     module: nn.Module
@@ -43,6 +44,7 @@ class Workload:
     examples: int | None = None
     row_labels: tuple[str, ...] = ()
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
+    second_moments: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def move(batch: Batch, device: torch.device) -> Batch:

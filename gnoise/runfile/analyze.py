@@ -17,7 +17,7 @@ from gnoise.records import (
 from gnoise.rules import recommend_all
 from gnoise.runfile.run import Run, open_run
 from gnoise.runfile.write import write_findings
-from gnoise.stats import STATISTICS, AnyStatistic, Subject
+from gnoise.stats import STATISTICS, AnyStatistic, NormSums, Subject
 from gnoise.stats.discovery import control_discoveries
 
 
@@ -39,14 +39,19 @@ def find_all(run: Run) -> list[Finding]:
     draws = run.draws
     model = Subject(layer=None, draws=draws, optimizer=run.info.optimizer)
     found: list[Finding] = []
+    of_layers: list[Finding] = []
     for statistic in STATISTICS:
         if statistic.whole_model:
             found += _apply(statistic, model, {NormSample: run.model_norms})
+    sums = NormSums(draws)
     for layer in run.layers:
         subject = Subject(layer=layer, row_labels=run.row_labels(layer), draws=draws, optimizer=run.info.optimizer)
-        samples = _by_type(run.samples(layer.name))
+        samples = run.samples(layer.name)
+        sums.add(subject, samples)
+        by_type = _by_type(samples)
         for statistic in STATISTICS:
-            found += _apply(statistic, subject, samples)
+            of_layers += _apply(statistic, subject, by_type)
+    found += [*sums.estimates(), *of_layers]
     verdicts = control_discoveries([finding for finding in found if isinstance(finding, Verdict)])
     return [finding for finding in found if isinstance(finding, Estimate)] + verdicts
 

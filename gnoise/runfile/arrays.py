@@ -34,7 +34,7 @@ _MATRIX_SERIES = (
     "column_energy",
     "winsorised_fourth",
 )
-ONCE = frozenset({"coordinates.index", "matrix.shape"})
+ONCE = frozenset({"coordinates.index", "coordinates.second_moment", "matrix.shape"})
 """Arrays that are the same in every block, written in block 0."""
 
 
@@ -101,6 +101,8 @@ def flatten_layer(samples: LayerSamples) -> dict[str, Array]:
         "coordinates.values": samples.coordinates.values,
         "sketch.scale_pairs": np.array([samples.sketch.scale_pairs], dtype=np.int64),
     }
+    if samples.coordinates.second_moment is not None:
+        named["coordinates.second_moment"] = samples.coordinates.second_moment
     for view in ("entries", "draws"):
         for sketch in getattr(samples.sketch, view):
             named |= _flatten_sketch(f"sketch.{view}", sketch)
@@ -133,6 +135,7 @@ def assemble_layer(blocks: Blocks, *, draws: DrawSample, model_draw_sq_norms: Ar
             values=_join(blocks, "coordinates.values", np.float32, 2),
             draw_sq_norms=draw_sq_norms,
             model_sq_norms=model_draw_sq_norms,
+            second_moment=_once(blocks, "coordinates.second_moment"),
         ),
         matrix=_assemble_matrix(blocks),
     )
@@ -166,6 +169,10 @@ def _sketches(blocks: Blocks, prefix: str) -> tuple[Sketch, ...]:
         Sketch(buckets=buckets, counts=counts, zeros=int(zeros[0]), nonfinite=int(nonfinite[0]))
         for buckets, counts, zeros, nonfinite in zip(*parts, strict=True)
     )
+
+
+def _once(blocks: Blocks, name: str) -> Array | None:
+    return blocks[name][0] if name in blocks else None
 
 
 def _join(blocks: Blocks, name: str, dtype: type[np.generic], axes: int) -> Array:

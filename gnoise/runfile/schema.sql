@@ -28,7 +28,7 @@ CREATE TABLE layer (
 -- One array of one block of draws, little-endian, C order. `layer` is layer.id, 0 for the whole model.
 -- Names are SAMPLE.FIELD as in gnoise.records, e.g. norms.draw_sq_norms; the first axis counts draws
 -- (or pairs of draws, or blocks) and grows from block to block, but for the names below, which
--- stand once, in block 0:  coordinates.index  matrix.shape
+-- stand once, in block 0:  coordinates.index  coordinates.second_moment  matrix.shape
 -- A sketch is two arrays and two scalars: sketch.VIEW.buckets, .counts, .zeros, .nonfinite.
 CREATE TABLE array (
     layer INTEGER NOT NULL,

@@ -1,6 +1,16 @@
 """One documented sample in, estimates out. The table of contents."""
 
-from gnoise.stats import averaging, draw_norm, extremes, localization, noise_scale, outliers, spikes, tails
+from gnoise.stats import (
+    averaging,
+    draw_norm,
+    extremes,
+    localization,
+    matched_noise_scale,
+    noise_scale,
+    outliers,
+    spikes,
+    tails,
+)
 from gnoise.stats.extremes import ExtremesFit, fit_extremes
 from gnoise.stats.log_moment import LogMomentFit, fit_log_moment
 from gnoise.stats.sketch import Bins, coarse_bins, sketch_from_values
@@ -8,9 +18,11 @@ from gnoise.stats.stable import stable_rvs
 from gnoise.stats.stable_fit import StableFit, fit_stable
 from gnoise.stats.stable_law import stable_cdf, stable_pdf, stable_quantile, stable_sf
 from gnoise.stats.statistic import AnyStatistic, Statistic, Subject
+from gnoise.stats.totals import NormSums
 
 STATISTICS: tuple[AnyStatistic, ...] = (
     noise_scale.STATISTIC,
+    matched_noise_scale.STATISTIC,
     draw_norm.STATISTIC,
     spikes.STATISTIC,
     spikes.CLIP_RATE,
@@ -28,6 +40,7 @@ __all__ = [
     "Bins",
     "ExtremesFit",
     "LogMomentFit",
+    "NormSums",
     "StableFit",
     "Statistic",
     "Subject",

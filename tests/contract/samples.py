@@ -45,6 +45,7 @@ def layer_samples(gradients: np.ndarray, *, blocks: int = BLOCKS) -> LayerSample
                 values=means.reshape(len(means), -1).astype(np.float32),
                 draw_sq_norms=sq_norms,
                 model_sq_norms=4.0 * sq_norms,
+                second_moment=np.nan_to_num(np.square(means).mean(0).ravel(), posinf=1.0),
             ),
             matrix=matrix_sample(noise),
         )

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 import numpy as np
 import pytest
 
-from gnoise.quantities import QUANTITIES, QUESTIONS
+from gnoise.quantities import KIND_QUANTITIES, QUANTITIES, QUESTIONS
 from gnoise.records import (
     CoordinateSample,
     Estimate,
@@ -167,7 +167,8 @@ def _run(statistic: Statistic, made: LayerSamples) -> list[Estimate]:
 def test_the_list_reports_each_quantity_once() -> None:
     named = Counter(quantity for statistic in STATISTICS for quantity in statistic.quantities)
     assert set(named.values()) == {1}
-    assert set(named) == set(QUANTITIES)
+    assert set(named) == set(QUANTITIES) - set(KIND_QUANTITIES.values())
+    assert list(KIND_QUANTITIES) == list(Kind)
     asked = Counter(question for statistic in STATISTICS for question in statistic.questions)
     assert set(asked.values()) <= {1}
     assert set(asked) == set(QUESTIONS)

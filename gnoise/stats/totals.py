@@ -1,0 +1,70 @@
+"""Noise scales of sums over tensors: of every kind of layer, and of the whole model in Adam's norm.
+
+Norms are added over tensors first and divided once: a mean of the layers' noise scales is not the noise scale of the
+layers together.
+"""
+
+from collections.abc import Iterator
+
+from gnoise.quantities import KIND_QUANTITIES
+from gnoise.records import DrawSample, Estimate, LayerSamples, NormSample
+from gnoise.stats.matched_noise_scale import adam_estimate, adam_norms, noise_scale_of, uses_adam
+from gnoise.stats.statistic import Subject
+
+_ADAM = "b_adam"
+
+
+class NormSums:
+    """Adds up norms while one layer after another is read, and reports what they come to.
+
+    Args:
+        draws: what was drawn.
+    """
+
+    def __init__(self, draws: DrawSample) -> None:
+        self._draws = draws
+        self._sums: dict[str, NormSample] = {}
+        self._lacking: set[str] = set()
+
+    def add(self, subject: Subject, samples: LayerSamples) -> None:
+        """Add a layer."""
+        for quantity, norms in _summands(subject, samples):
+            if norms is None:
+                self._lacking.add(quantity)
+            else:
+                so_far = self._sums.get(quantity)
+                self._sums[quantity] = norms if so_far is None else add_norms(so_far, norms)
+
+    def estimates(self) -> list[Estimate]:
+        """Report the kinds there are, in the glossary's order, and Adam's where no layer lacks its state."""
+        kinds = [
+            noise_scale_of(None, quantity, self._sums[quantity])
+            for quantity in KIND_QUANTITIES.values()
+            if quantity in self._sums
+        ]
+        if _ADAM in self._sums and _ADAM not in self._lacking:
+            kinds.append(adam_estimate(None, self._sums[_ADAM], self._draws))
+        return kinds
+
+
+def add_norms(one: NormSample, other: NormSample) -> NormSample:
+    """Add squared norms of two sets of entries, draw by draw.
+
+    Args:
+        one: norms of some tensors.
+        other: norms of others, in the same draws.
+    """
+    return NormSample(
+        example_sq_norms=one.example_sq_norms + other.example_sq_norms,
+        draw_sq_norms=one.draw_sq_norms + other.draw_sq_norms,
+        block_sq_norms=one.block_sq_norms + other.block_sq_norms,
+        example_weights=one.example_weights,
+    )
+
+
+def _summands(subject: Subject, samples: LayerSamples) -> Iterator[tuple[str, NormSample | None]]:
+    if subject.layer is None:
+        return
+    yield KIND_QUANTITIES[subject.layer.kind], samples.norms
+    if uses_adam(subject):
+        yield _ADAM, adam_norms(subject, samples.coordinates)
