@@ -169,12 +169,12 @@ def noise_adaptive_rate(noise: Array, reference: float) -> Array:
 
     Args:
         noise: H_l, running squared dual norm of the gradient's change.
-        reference: α > 0.
+        reference: α > 0, a dual norm; infinity gives exactly 1.
 
     References:
         LANTON, arXiv 2510.14009.
     """
-    return reference / (reference**2 + noise) ** 0.5
+    return (1.0 + noise / reference**2) ** -0.5
 
 
 def lr_multiplier(rate: Array, group_max: Array) -> Array:

@@ -7,8 +7,12 @@ from gnoise.remedies.apply import apply
 from gnoise.remedies.batch_schedule import NoiseScaleBatchSchedule
 from gnoise.remedies.clip_norm import agc, clip_global_norm, clip_norm
 from gnoise.remedies.clip_value import clip_coordinates, clip_value
+from gnoise.remedies.geometry import Geometry, dual_norm, lmo, polar_factor
 from gnoise.remedies.groups import multiply_lr
+from gnoise.remedies.layerwise_lr import LayerwiseLR, lr_multipliers
 from gnoise.remedies.momentum import momentum
+from gnoise.remedies.optimizers import optimizer_for
+from gnoise.remedies.param_groups import Role, param_groups_for, roles_of
 from gnoise.remedies.posterior_mean import shrink_posterior_mean
 from gnoise.remedies.shrink import shrink
 from gnoise.remedies.stabilize import stabilize
@@ -40,8 +44,11 @@ REMEDIES: tuple[Listed, ...] = (
 
 __all__ = [
     "REMEDIES",
+    "Geometry",
+    "LayerwiseLR",
     "Listed",
     "NoiseScaleBatchSchedule",
+    "Role",
     "State",
     "Transform",
     "Wrapped",
@@ -55,9 +62,16 @@ __all__ = [
     "clip_global_norm",
     "clip_norm",
     "clip_value",
+    "dual_norm",
     "identity",
+    "lmo",
+    "lr_multipliers",
     "momentum",
     "multiply_lr",
+    "optimizer_for",
+    "param_groups_for",
+    "polar_factor",
+    "roles_of",
     "shrink",
     "shrink_posterior_mean",
     "stabilize",

@@ -14,6 +14,7 @@ from gnoise.records import JsonValue, Remedy
 from gnoise.remedies.clip_value import clip_value
 from gnoise.remedies.documents import Request, load_requests
 from gnoise.remedies.groups import multiply_lr
+from gnoise.remedies.layerwise_lr import LayerwiseLR
 from gnoise.remedies.shrink import shrink
 from gnoise.remedies.stabilize import stabilize
 from gnoise.remedies.transform import Transform
@@ -41,8 +42,9 @@ def apply(recommendations: str | Path | Mapping[str, JsonValue], model: nn.Modul
     """Switch on what was recommended, in one line, before the first step and before any scheduler is made.
 
     A layer's own ``clip``, ``shrink`` or ``stabilize`` goes before the model's: such a layer is left out of the
-    latter. ``layerwise_lr`` changes the learning rate only, so it goes with any of them. A scale or
-    limit of ``null`` is tracked over steps. The same call before ``load_state_dict`` resumes bit for bit.
+    latter. ``layerwise_lr`` changes the learning rate only, so it goes with any of them: a :class:`LayerwiseLR`
+    starts to follow the noise itself, other optimizers get the multiplier that was recommended. A scale or limit of
+    ``null`` is tracked over steps. The same call before ``load_state_dict`` resumes bit for bit.
     Undo with ``wrapped(optimizer)[name].remove()``; split parameter groups stay split.
 
     Args:
@@ -74,10 +76,19 @@ def apply(recommendations: str | Path | Mapping[str, JsonValue], model: nn.Modul
         if request.remedy is Remedy.LAYERWISE_LR and tensor is not None
     }
     transforms = {name: _transform(plan) for name, plan in plans.items()}
-    multiply_lr(optimizer, multipliers)
+    _slow_down(optimizer, multipliers)
     for name, transform in transforms.items():
         wrap(optimizer, transform, select=plans[name].parameters, name=name)
     return optimizer
+
+
+def _slow_down(optimizer: Optimizer, multipliers: Mapping[Tensor, float]) -> None:
+    if not isinstance(optimizer, LayerwiseLR) or not multipliers:
+        multiply_lr(optimizer, multipliers)
+        return
+    followed = {id(x) for x in optimizer.followed()}
+    multiply_lr(optimizer, {x: factor for x, factor in multipliers.items() if id(x) not in followed})
+    optimizer.adapt()
 
 
 def _parameters(model: nn.Module) -> dict[str, Tensor]:

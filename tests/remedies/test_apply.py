@@ -10,7 +10,7 @@ from torch import nn
 from gnoise.errors import ExitCode, UserError
 from gnoise.formulas import shrink_saturating
 from gnoise.records import Kind, Layer, Recommendation, Remedy, RunInfo, Status
-from gnoise.remedies import apply, wrapped
+from gnoise.remedies import apply, optimizer_for, wrapped
 from gnoise.runfile import RunWriter, write_findings
 
 INFO = RunInfo(
@@ -109,6 +109,25 @@ def test_multipliers_hold_under_schedules_and_keep_state(model: Tiny) -> None:
         scheduler.step()
         high, low = (g["lr"] for g in optimizer.param_groups)
         assert low == pytest.approx(0.25 * high)
+
+
+def test_layerwise_lr_measures_for_itself(model: Tiny) -> None:
+    optimizer = optimizer_for(model, "muon", other_lr=1.0)
+    apply(document(SLOW, {**SLOW, "layer": "wte.weight"}), model, optimizer)
+    of = {name: group for group in optimizer.param_groups for name in group["param_names"]}
+    assert of["fc.weight"]["reference"] is None
+    assert "lr_multiplier" not in of["fc.weight"]
+    assert of["wte.weight"]["lr"] == 0.25
+    for step in range(3):
+        model(torch.tensor([[step, 2]])).square().mean().backward()
+        optimizer.step()
+    assert of["fc.weight"]["measurements"] == 1
+
+
+def test_plain_muon_gets_the_multiplier(model: Tiny) -> None:
+    optimizer = torch.optim.Muon([model.fc.weight], lr=1.0)
+    apply(document(SLOW), model, optimizer)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25]
 
 
 def test_a_scheduler_must_come_later(model: Tiny) -> None:
