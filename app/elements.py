@@ -32,7 +32,7 @@ STYLE = """<style>
 
 def page_of(title: str, render: Callable[[Run], None], run: Run) -> Page:
     """Make a view the page of one run; its path in the URL is its title."""
-    return st.Page(partial(render, run), title=title, url_path=title.lower())
+    return st.Page(partial(render, run), title=title, url_path=title.lower().replace(" ", "-"))
 
 
 def show_headline(text: str, about: str) -> None:

@@ -60,12 +60,6 @@ def summary(
     )
 
 
-def batch_in_use(info: RunInfo) -> int | None:
-    """Examples behind one optimizer step of the training the checkpoint came from, where it says so."""
-    batch, steps = info.optimizer.get("batch_size"), info.optimizer.get("gradient_accumulation_steps", 1)
-    return batch * steps if isinstance(batch, int) and isinstance(steps, int) else None
-
-
 def _headline(
     info: RunInfo,
     model: dict[str, Estimate],
@@ -115,7 +109,7 @@ def _scale_words(info: RunInfo, scale: Estimate | None) -> str:
     if scale.value is None:
         return f"Noise scale unknown: {scale.status.advice}."
     unit = plural(info.example)
-    batch = batch_in_use(info)
+    batch = info.training_batch
     against = "" if batch is None else f", against a batch of {batch} in training"
     return f"Noise scale {number(scale.value)} {unit} ({interval(scale)}){against}."
 
@@ -191,7 +185,7 @@ def _lowest(estimates: Sequence[Estimate], quantity: str) -> Estimate | None:
 
 def _next(info: RunInfo, model: dict[str, Estimate], active: Sequence[Recommendation], run: str) -> tuple[str, ...]:
     lines: list[str] = []
-    scale, batch, clip = model.get("b_simple"), batch_in_use(info), model.get("clip_rate")
+    scale, batch, clip = model.get("b_simple"), info.training_batch, model.get("clip_rate")
     if scale is not None and scale.value is not None and batch is not None:
         lines.append(_batch_advice(scale, batch, plural(info.example)))
     if scale is not None and scale.value is None and scale.status in (Status.NO_SIGNAL, Status.TOO_FEW_DRAWS):

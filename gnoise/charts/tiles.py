@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gnoise.charts.phrases import interval, number, plural
-from gnoise.charts.summary import batch_in_use
 from gnoise.charts.tables import advice
 from gnoise.records import Estimate, RunInfo
 
@@ -43,7 +42,7 @@ def _noise_scale(info: RunInfo, estimate: Estimate | None) -> Tile:
     label = "Noise scale (B_simple)"
     if estimate is None:
         return _not_analyzed(label)
-    batch = batch_in_use(info)
+    batch = info.training_batch
     unit = plural(info.example)
     beside = "no batch size in the checkpoint" if batch is None else f"your batch: {batch:,} {unit}"
     if estimate.value is None:

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from gnoise.charts.phrases import compact, interval, number, plural, sentence, short
-from gnoise.charts.summary import batch_in_use, summary
+from gnoise.charts.summary import summary
 from gnoise.records import Estimate, Kind, Layer, RunInfo, Status
 from gnoise.rules import recommend_all
 
@@ -94,9 +94,9 @@ def test_nothing_analysed_yet() -> None:
     assert summary(INFO, [], [], [], run="r.gnoise").next == ("gnoise analyze r.gnoise",)
 
 
-def test_batch_in_use_counts_accumulation_and_may_be_unknown() -> None:
-    assert batch_in_use(INFO) == 16
-    assert batch_in_use(dataclasses.replace(INFO, optimizer={})) is None
+def test_the_batch_in_training_counts_accumulation_and_may_be_unknown() -> None:
+    assert INFO.training_batch == 16
+    assert dataclasses.replace(INFO, optimizer={}).training_batch is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""What the noise scale is, how it changes, and what another batch would buy."""
+
+from collections.abc import Iterator, Sequence
+
+import streamlit as st
+
+from gnoise.charts.batch_cost import CAVEAT, batch_cost, batch_table, present_batch
+from gnoise.charts.moments import Moment, evolution, moment, same_training
+from gnoise.charts.noise_scale import noise_scale_table, noise_scales
+from gnoise.charts.phrases import plural
+from gnoise.errors import UserError
+from gnoise.export import batch_schedule, schedule_document, to_json
+from gnoise.records import RunInfo
+from gnoise.runfile import Run, open_run
+
+from ..elements import show_chart, show_headline, show_lines
+from ..runs import offered_runs
+
+TITLE = "Noise scale"
+
+
+def render(run: Run) -> None:
+    """Show the noise scale of the model, its kinds and layers, what batches cost, and a schedule to take away."""
+    info, estimates = run.info, run.estimates
+    scale = next((each for each in estimates if each.layer is None and each.quantity == "b_simple"), None)
+    show_headline("How much of a batch is noise, and what another one would buy", CAVEAT)
+    where, what = st.columns([1, 1], gap="medium")
+    with where:
+        show_chart(noise_scales(info, estimates), key="noise-scales")
+    if scale is None:
+        return
+    with what:
+        show_chart(batch_cost(info, scale), key="batch-cost")
+    st.dataframe(batch_table(info, scale), hide_index=True, key="purchases", placeholder="–")
+    moments = [*_moments(run)]
+    over_time, schedule = st.columns([1, 1], gap="medium")
+    with over_time:
+        show_chart(evolution(moments), key="evolution")
+    with schedule:
+        _show_schedule(info, moments)
+    st.dataframe(
+        noise_scale_table(info, run.layers, estimates),
+        hide_index=True,
+        height=260,
+        key=f"noise scales of {run.path}",
+        placeholder="–",
+        column_config={
+            plural(info.example): st.column_config.NumberColumn(format="%.1f"),
+            "tokens": st.column_config.NumberColumn(format="localized", step=1),
+            "in Adam's norm": st.column_config.NumberColumn(format="%.1f"),
+        },
+    )
+
+
+def _moments(run: Run) -> Iterator[Moment]:
+    """Find the moments of this run's training among the runs that were handed over."""
+    own = moment(run.path.name, run.info, run.estimates)
+    if own is None:
+        return
+    yield own
+    for label, path in offered_runs().items():
+        if path == run.path:
+            continue
+        try:
+            with open_run(path) as other:
+                if same_training((run.info, run.layers), (other.info, other.layers)):
+                    found = moment(label, other.info, other.estimates)
+                    if found is not None:
+                        yield found
+        except UserError:
+            continue
+
+
+def _show_schedule(info: RunInfo, moments: Sequence[Moment]) -> None:
+    """Let a batch schedule through the measured noise scales be bounded and downloaded."""
+    if not moments:
+        show_lines(
+            ["A batch schedule needs to know how long the checkpoint was trained, which this one does not tell."]
+        )
+        return
+    scales = [each.total.value or 0.0 for each in moments]
+    present, _ = present_batch(info)
+    unit = plural(info.example)
+    smallest, largest = st.columns(2)
+    low = smallest.number_input(f"Smallest batch, {unit}", 1, value=min(present, max(1, round(min(scales)))))
+    high = largest.number_input(f"Largest batch, {unit}", low, value=max(low, round(max(scales))))
+    schedule = batch_schedule(
+        [float(each.trained) for each in moments],
+        scales,
+        lowest=low,
+        highest=high,
+        tokens_per_example=info.tokens_per_example or 1,
+    )
+    words = "tokens" if info.tokens_per_example else unit
+    knots = zip(schedule.tokens, schedule.examples, strict=True)
+    show_lines(
+        [
+            "A batch that follows the noise scale, the learning rate unchanged: "
+            + ", then ".join(f"{size:.0f} {unit} at {tokens:,.0f} {words}" for tokens, size in knots)
+            + ", straight lines between.",
+            "gnoise.remedies.NoiseScaleBatchSchedule reads the file, in a plain loop or in the Hugging Face Trainer.",
+        ]
+    )
+    st.download_button(
+        "Download schedule.json",
+        data=to_json(schedule_document(schedule)),
+        file_name="schedule.json",
+        mime="application/json",
+    )
