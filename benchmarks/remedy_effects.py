@@ -1,0 +1,273 @@
+"""What each remedy does to training under planted noise, on two problems whose optimum is known to have loss zero.
+
+A gradient is exact plus planted noise. Every arm, none included, trains at every rate of a grid and keeps the rate that
+was best on one half of the seeds; the table reports the other half, paired with none. All seeds and rates of an arm are
+tensors of one optimizer, each with its own noise, which is the same for every arm.
+"""
+
+import argparse
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from report import Cell, publish
+from scipy import stats
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gnoise.remedies import (
+    Transform,
+    adaclip,
+    adagc,
+    adagn,
+    agc,
+    chain,
+    clip_coordinates,
+    clip_global_norm,
+    clip_norm,
+    clip_value,
+    momentum,
+    shrink,
+    stabilize,
+    wrap,
+    zclip,
+)
+
+Make = Callable[[Optimizer], Transform]
+Copies = list[list[list[nn.Parameter]]]
+"""Parameters by rate, seed and tensor."""
+NOISES = ("gaussian", "cauchy", "spiky", "rare rows")
+RATES = {"SGD": (0.003, 0.01, 0.03, 0.1, 0.3), "AdamW": (0.003, 0.01, 0.03, 0.1, 0.3)}
+_WORST = 1e6
+"""Losses are cut at this many times the first: how far a run diverged is of no interest."""
+_SHARE, _LOUD, _SPIKE, _RAREST, _FAINT = 0.03, 10.0, 30.0, 0.05, 0.1
+
+ARMS: dict[str, Make] = {
+    "none": lambda optimizer: chain(),
+    "clip_value() tracked": lambda optimizer: clip_value(),
+    "clip_coordinates(2)": lambda optimizer: clip_coordinates(2.0),
+    "shrink(rational)": lambda optimizer: shrink("rational"),
+    "shrink(quartic)": lambda optimizer: shrink("quartic"),
+    "shrink(saturating)": lambda optimizer: shrink("saturating"),
+    "shrink(saturating, rows)": lambda optimizer: shrink("saturating", rows=True),
+    "shrink(rational) after momentum": lambda optimizer: chain(momentum(0.9), shrink("rational")),
+    "adaclip()": lambda optimizer: adaclip(),
+    "clip_norm(median)": lambda optimizer: clip_norm(1.0),
+    "clip_global_norm(median)": lambda optimizer: clip_global_norm(1.0),
+    "agc(1)": lambda optimizer: agc(1.0),
+    "adagc(warmup=20)": lambda optimizer: adagc(warmup=20),
+    "zclip()": lambda optimizer: zclip(),
+    "stabilize()": lambda optimizer: stabilize(),
+    "adagn()": lambda optimizer: adagn(),
+}
+"""Gradients are put in units of their first noisy norm, so that a limit of 1 is an ordinary norm."""
+_WHOLE = ("clip_global_norm(median)", "zclip()")
+_AFTER = ("shrink(rational) after momentum",)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A loss with minimum zero, for many copies at once.
+
+    Attributes:
+        name: of the table.
+        shapes: of one copy's tensors.
+        losses: tensors with the copies along their first axis in, (copies,) out.
+        start: of one copy, drawn from a generator.
+    """
+
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+    losses: Callable[[Sequence[Tensor]], Tensor]
+    start: Callable[[torch.Generator], list[Tensor]]
+
+
+def least_squares() -> Problem:
+    """Return ½ mean h (w − w*)² over a 16 × 24 matrix, curvatures h from 1 down to 0.05."""
+    shape = (16, 24)
+    generator = torch.Generator().manual_seed(7)
+    target = torch.randn(shape, generator=generator)
+    curvature = torch.logspace(0.0, math.log10(0.05), 16 * 24).view(shape)
+
+    def losses(tensors: Sequence[Tensor]) -> Tensor:
+        return 0.5 * (curvature * (tensors[0] - target).square()).mean(dim=(1, 2))
+
+    return Problem("least squares", (shape,), losses, lambda generator: [torch.zeros(shape)])
+
+
+def network() -> Problem:
+    """Return the error of an 8–16–1 tanh network on 128 points labelled by a network of that shape."""
+    shapes = ((16, 8), (16,), (1, 16))
+    generator = torch.Generator().manual_seed(8)
+    points = torch.randn(128, 8, generator=generator)
+
+    def outputs(tensors: Sequence[Tensor]) -> Tensor:
+        first, bias, last = tensors
+        return torch.tanh(points @ first.mT + bias.unsqueeze(1)) @ last.mT
+
+    def start(generator: torch.Generator) -> list[Tensor]:
+        return [torch.randn(s, generator=generator) * (s[-1] ** -0.5 if len(s) > 1 else 0.1) for s in shapes]
+
+    teacher = outputs([x.unsqueeze(0) for x in start(generator)])
+
+    def losses(tensors: Sequence[Tensor]) -> Tensor:
+        return 0.5 * (outputs(tensors) - teacher).square().mean(dim=(1, 2))
+
+    return Problem("network", shapes, losses, start)
+
+
+def planted(noise: str, grads: Sequence[Tensor], units: Sequence[float], generator: torch.Generator) -> list[Tensor]:
+    """Return noisy gradients of all seeds: unequal Gaussian noise in each, and on top of it what the name says.
+
+    Args:
+        noise: one of NOISES.
+        grads: exact, (rates, seeds, …); every rate of a seed gets the same noise.
+        units: standard deviation of the Gaussian noise of each tensor.
+        generator: of this step's noise.
+    """
+    seeds = grads[0].shape[1]
+    spike = torch.where(torch.rand(seeds, generator=generator) < 1.0 / 20.0, _SPIKE, 1.0)
+    found: list[Tensor] = []
+    for grad, unit in zip(grads, units, strict=True):
+        shape = grad.shape[1:]
+        scales = unit * torch.exp(0.5 * torch.randn(shape[1:], generator=torch.Generator().manual_seed(3)))
+        extra = scales * torch.randn(shape, generator=generator)
+        if noise == "cauchy":
+            hit = torch.rand(shape, generator=generator) < _SHARE
+            extra = extra + hit * _LOUD * scales * torch.empty(shape).cauchy_(generator=generator)
+        if noise == "spiky":
+            extra = extra * spike.view(-1, *[1] * (len(shape) - 1))
+        if noise == "rare rows":
+            extra = _FAINT * extra  # what makes rare rows loud is their true gradient
+        noisy = grad + extra
+        if noise == "rare rows" and len(shape) == 3:
+            chance = torch.logspace(0.0, math.log10(_RAREST), shape[1]).view(-1, 1)
+            noisy = noisy * (torch.rand((seeds, shape[1], 1), generator=generator) < chance) / chance
+        found.append(noisy)
+    return found
+
+
+def trained(problem: Problem, optimizer_name: str, arm: str, noise: str, *, seeds: int, steps: int) -> np.ndarray:
+    """Train all seeds at all rates, each falling to zero in a line.
+
+    Returns:
+        (rates, seeds) losses over the first one, averaged over the last tenth of the steps.
+    """
+    rates = RATES[optimizer_name]
+    start = [problem.start(torch.Generator().manual_seed(100 + seed)) for seed in range(seeds)]
+    copies = [[[nn.Parameter(x.clone()) for x in tensors] for tensors in start] for _ in rates]
+    optimizer = _optimizer(optimizer_name, copies, rates, own_momentum=arm not in _AFTER)
+    for name, select in _selections(copies, whole=arm in _WHOLE):
+        wrap(optimizer, ARMS[arm](optimizer), select=select, name=name)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    first, exact = _losses_and_grads(problem, copies)
+    units = [3.0 * grad.square().mean().sqrt().item() for grad in exact]
+    last: list[Tensor] = []
+    for step in range(steps):
+        losses, exact = _losses_and_grads(problem, copies)
+        noisy = planted(noise, exact, units, torch.Generator().manual_seed(10_000 + step))
+        for i, (grad, unit, shape) in enumerate(zip(noisy, units, problem.shapes, strict=True)):
+            in_units = grad / (unit * math.sqrt(math.prod(shape)))
+            for row, here in zip(copies, in_units, strict=True):
+                for copy, own in zip(row, here, strict=True):
+                    copy[i].grad = own
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * (1.0 - step / steps)
+        optimizer.step()
+        if step >= 0.9 * steps:
+            last.append(losses)
+    relative = torch.stack(last).mean(dim=0) / first
+    return relative.nan_to_num(nan=_WORST, posinf=_WORST).clamp(max=_WORST).double().numpy()
+
+
+def _losses_and_grads(problem: Problem, copies: Copies) -> tuple[Tensor, list[Tensor]]:
+    """Return (rates, seeds) losses and exact gradients (rates, seeds, …) of each tensor."""
+    leaves = [
+        torch.stack([torch.stack([copy[i].detach() for copy in row]) for row in copies]).requires_grad_()
+        for i in range(len(problem.shapes))
+    ]
+    losses = problem.losses([x.flatten(0, 1) for x in leaves])
+    return losses.detach().view(leaves[0].shape[:2]), list(torch.autograd.grad(losses.sum(), leaves))
+
+
+def effect(none: np.ndarray, arm: np.ndarray) -> tuple[float, float, float, int, float]:
+    """Return the paired ratio of losses to none with a 95% interval, the arm's rate, and the share that diverged.
+
+    Args:
+        none: (rates, seeds) final over first losses without a remedy.
+        arm: the same with one.
+    """
+    half = none.shape[1] // 2
+    chosen = [int(np.argmin(np.log(x[:, :half]).mean(axis=1))) for x in (none, arm)]
+    apart = np.log(arm[chosen[1], half:]) - np.log(none[chosen[0], half:])
+    error = float(stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / math.sqrt(len(apart)))
+    middle = float(apart.mean())
+    diverged = float((arm[chosen[1], half:] > 1.0).mean())
+    return math.exp(middle), math.exp(middle - error), math.exp(middle + error), chosen[1], diverged
+
+
+def _optimizer(name: str, copies: Copies, rates: Sequence[float], *, own_momentum: bool) -> Optimizer:
+    sums = 10.0 if name == "SGD" and not own_momentum else 1.0  # SGD's momentum is a sum, the transform an average
+    groups = [
+        {"params": [p for copy in row for p in copy], "lr": sums * rate}
+        for row, rate in zip(copies, rates, strict=True)
+    ]
+    decay = 0.9 if own_momentum else 0.0
+    if name == "SGD":
+        return torch.optim.SGD(groups, momentum=decay)
+    return torch.optim.AdamW(groups, betas=(decay, 0.99), weight_decay=0.0, foreach=True)
+
+
+def _selections(copies: Copies, *, whole: bool) -> Iterator[tuple[str, list[nn.Parameter]]]:
+    """Yield what one wrap works on: every tensor of every copy, or, for rules over a whole model, each copy."""
+    if not whole:
+        yield "all", [p for row in copies for copy in row for p in copy]
+        return
+    for rate, row in enumerate(copies):
+        for seed, copy in enumerate(row):
+            yield f"{rate}:{seed}", copy
+
+
+def main() -> None:
+    """Run every problem, optimizer, noise and arm, and write the table."""
+    options = _options()
+    torch.set_num_threads(1)
+    rows: list[tuple[Cell, ...]] = []
+    for problem, name, noise in itertools.product((least_squares(), network()), RATES, NOISES):
+        # Of a single tensor the global norm is the tensor's.
+        arms = [arm for arm in ARMS if len(problem.shapes) > 1 or arm not in _WHOLE]
+        found = {arm: trained(problem, name, arm, noise, seeds=options.seeds, steps=options.steps) for arm in arms}
+        for arm, losses in found.items():
+            ratio, low, high, rate, diverged = effect(found["none"], losses)
+            told = (None, None, None) if arm == "none" else (ratio, low, high)
+            rows.append((problem.name, name, noise, arm, f"{RATES[name][rate]:g}", *told, diverged))
+            print(*rows[-1], flush=True)
+    publish(
+        "remedy_effects",
+        notes=[
+            "loss: final loss over that of none, geometric mean over held-out seeds, 95% interval; below 1 is better.",
+            "Every arm at its own best rate of the grid. diverged: share of seeds that end above their first loss.",
+        ],
+        settings={"seeds": options.seeds, "steps": options.steps},
+        columns=("problem", "optimizer", "noise", "remedy", "rate", "loss", "low", "high", "diverged"),
+        rows=rows,
+        save=not options.quick,
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20, help="half of them choose the rate, half are reported")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--quick", action="store_true", help="4 seeds, 40 steps; writes no results")
+    options = parser.parse_args()
+    if options.quick:
+        options.seeds, options.steps = 4, 40
+    return options
+
+
+if __name__ == "__main__":
+    main()
