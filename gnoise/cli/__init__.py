@@ -8,13 +8,14 @@ import typer
 
 from gnoise.cli.analyze import analyze
 from gnoise.cli.app import app as app_verb
+from gnoise.cli.apply import apply
 from gnoise.cli.export import export
 from gnoise.cli.inspect import inspect
 from gnoise.cli.profile import profile
 from gnoise.cli.show import show
 from gnoise.errors import ExitCode, UserError
 
-VERBS = (profile, show, inspect, analyze, export, app_verb)
+VERBS = (profile, show, inspect, analyze, export, apply, app_verb)
 
 commands = typer.Typer(
     name="gnoise",

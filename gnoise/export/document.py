@@ -1,6 +1,6 @@
 """A run as plain JSON documents: what ``show --json`` prints and what ``apply`` reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from gnoise.records import Estimate, JsonValue, Layer, Recommendation, RunInfo, Verdict
@@ -32,11 +32,12 @@ def show_document(run: Run) -> Document:
 
 def recommendations_document(run: Run) -> Document:
     """The recommendations of a run, as ``recommendations.schema.json`` has it."""
+    shapes = {layer.name: layer.shape for layer in run.layers}
     return {
         "format": RECOMMENDATIONS_FORMAT,
         "version": RECOMMENDATIONS_VERSION,
         "run": run_document(run.info, state=run.state),
-        "recommendations": [_recommendation(r) for r in run.recommendations],
+        "recommendations": [_with_shape(r, shapes) for r in run.recommendations],
     }
 
 
@@ -105,6 +106,14 @@ def _verdict(verdict: Verdict) -> Document:
         document["advice"] = verdict.status.advice
     if verdict.note:
         document["note"] = verdict.note
+    return document
+
+
+def _with_shape(recommendation: Recommendation, shapes: Mapping[str, tuple[int, ...]]) -> Document:
+    """What a training run is checked against before anything is switched on."""
+    document = _recommendation(recommendation)
+    if recommendation.layer is not None and recommendation.layer in shapes:
+        document["shape"] = [*shapes[recommendation.layer]]
     return document
 
 

@@ -20,11 +20,13 @@ class Request:
         layer: parameter name; ``None`` for the whole model.
         remedy: never ``none``.
         params: as the rule gave them.
+        shape: of the tensor when it was profiled; ``None`` where the document does not say.
     """
 
     layer: str | None
     remedy: Remedy
     params: Mapping[str, JsonValue]
+    shape: tuple[int, ...] | None = None
 
 
 def load_requests(source: str | Path | Mapping[str, JsonValue]) -> list[Request]:
@@ -87,5 +89,10 @@ def _request(entry: JsonValue, origin: str) -> Request | None:
         )
     if remedy == Remedy.NONE or entry.get("status", Status.OK) != Status.OK:
         return None
-    params = entry.get("params")
-    return Request(layer, Remedy(remedy), params if isinstance(params, dict) else {})
+    params, shape = entry.get("params"), entry.get("shape")
+    return Request(
+        layer,
+        Remedy(remedy),
+        params if isinstance(params, dict) else {},
+        tuple(int(str(side)) for side in shape) if isinstance(shape, list) else None,
+    )

@@ -173,6 +173,8 @@ def test_a_run_resumes_bit_for_bit() -> None:
     ("recommendations", "message"),
     [
         (document(entry("fc.wieght", "clip", {"clip_value": 1.0})), "nearest is fc.weight"),
+        (document({**SHRINK, "shape": [9, 4]}), r"expected wte.weight of shape \[9, 4\], .* got \[7, 4\]; try"),
+        (document({**SHRINK, "params": {"form": "saturating", "rows": 1}}), "expected rows to be true or false"),
         (document(entry("fc.bias", "clip", {"limit": 1.0})), "expected params clip_value for clip, got limit"),
         (document(entry("fc.bias", "clip", {"clip_value": -1.0})), "expected clip_value above 0 for fc.bias"),
         (document(entry("fc.bias", "clip", {"clip_value": math.inf})), "expected clip_value above 0 for fc.bias"),
@@ -235,4 +237,6 @@ def test_a_run_file_will_do(model: Tiny, tmp_path: Path) -> None:
     found = Recommendation("model", None, Remedy.STABILIZE, params, Status.OK, "spikes", ())
     write_findings(path, [], [found])
     optimizer = apply(path, model, torch.optim.AdamW(model.parameters()))
-    assert {name: len(x.parameters) for name, x in wrapped(optimizer).items()} == {"apply:stabilize:0.7:0.9:2": 3}
+    assert {name: len(x.parameters) for name, x in wrapped(optimizer).items()} == {
+        "apply:stabilize:0.7:0.9:2:others": 3
+    }
