@@ -71,7 +71,8 @@ def _draw(kept: np.ndarray, times: Float[np.ndarray, " rows"], loudest: np.ndarr
 def _points(
     rows: np.ndarray, times: Float[np.ndarray, " rows"], names: Sequence[str], colour: str, *, named: bool = False
 ) -> go.Scatter:
-    said = [plain(f"row {row} {shortened(names[row], _LABEL)!r}" if names[row] else f"row {row}") for row in rows]
+    chosen = [(int(row), names[int(row)]) for row in rows]
+    said = [plain(f"row {row} {shortened(name, _LABEL)!r}" if name else f"row {row}") for row, name in chosen]
     return go.Scatter(
         x=rows,
         y=np.maximum(times[rows], 1e-12),
