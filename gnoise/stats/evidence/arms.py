@@ -1,0 +1,140 @@
+"""What is compared: every remedy over a small grid of its parameters."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float
+
+from gnoise.formulas import (
+    clip_norm_factor,
+    clip_value,
+    ema,
+    shrink_rational,
+    shrink_saturating,
+    stabilizer_ratio,
+)
+from gnoise.records import JsonValue
+
+Treated = Float[np.ndarray, "draws coords"]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Draws of one layer, as a remedy meets them.
+
+    Attributes:
+        values: at the sampled coordinates.
+        norms: ‖g‖ of the full tensor, a draw each.
+        model_norms: ‖g‖ over all tensors.
+        median_norm: of the layer's draws, all of the run.
+        median_model_norm: of the model's draws.
+        scale: median of the non-zero |noise| entries of the layer.
+        root_mean_square: of each coordinate, from draws which are not in ``values``.
+    """
+
+    values: Treated
+    norms: Float[np.ndarray, " draws"]
+    model_norms: Float[np.ndarray, " draws"]
+    median_norm: float
+    median_model_norm: float
+    scale: float
+    root_mean_square: Float[np.ndarray, " coords"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to treat gradients before the optimizer sees them.
+
+    Attributes:
+        remedy: its family: parameters are chosen within one.
+        setting: the parameter in plain words, e.g. ``2 √v``.
+        treat: the gradients in; what the optimizer gets out.
+        params: what ``gnoise.apply`` needs to do the same, from the layer's own numbers.
+    """
+
+    remedy: str
+    setting: str
+    treat: Callable[[Gradients], Treated]
+    params: Callable[[Gradients], Mapping[str, JsonValue]] = field(default=lambda _: {})
+
+
+NONE = Arm("none", "", lambda g: g.values)
+
+
+def _entry(form: str, function: Callable[[Treated, float], Treated], multiple: float) -> Arm:
+    remedy = "clip" if form == "clip" else "shrink"
+    name = "clip_value" if form == "clip" else "scale"
+
+    def params(g: Gradients) -> Mapping[str, JsonValue]:
+        return {name: multiple * g.scale} | ({} if form == "clip" else {"form": form})
+
+    return Arm(
+        remedy,
+        f"{form} at {multiple:g} median |noise|",
+        lambda g: function(g.values, multiple * g.scale),
+        params,
+    )
+
+
+def _coordinate(form: str, function: Callable[[Treated, Treated], Treated], multiple: float) -> Arm:
+    remedy = "clip" if form == "clip" else "shrink"
+
+    def treat(g: Gradients) -> Treated:
+        limit = multiple * g.root_mean_square
+        return np.where(limit > 0.0, function(g.values, np.where(limit > 0.0, limit, 1.0)), g.values)
+
+    return Arm(remedy, f"{form} at {multiple:g} √v", treat, lambda _: {"coordinates": multiple, "form": form})
+
+
+def _norm(multiple: float, *, whole_model: bool) -> Arm:
+    def factors(g: Gradients) -> Float[np.ndarray, "draws 1"]:
+        norms, median = (g.model_norms, g.median_model_norm) if whole_model else (g.norms, g.median_norm)
+        return clip_norm_factor(norms, multiple * median)[:, None]
+
+    name = "clip_global_norm" if whole_model else "clip_norm"
+    return Arm(
+        name,
+        f"{multiple:g} median ‖g‖",
+        lambda g: factors(g) * g.values,
+        lambda g: {name: multiple * (g.median_model_norm if whole_model else g.median_norm)},
+    )
+
+
+def _stabilize(gammas: tuple[float, float]) -> Arm:
+    def treat(g: Gradients) -> Treated:
+        unit = g.values / np.maximum(g.norms, np.finfo(np.float64).tiny)[:, None]
+        return unit * stabilizer_ratios(g.norms, gammas)[:, None]
+
+    return Arm("stabilize", f"gammas {gammas[0]:g}, {gammas[1]:g}", treat, lambda _: {"gammas": list(gammas)})
+
+
+def stabilizer_ratios(norms: Float[np.ndarray, " draws"], gammas: tuple[float, float]) -> Float[np.ndarray, " draws"]:
+    """Compute the norm a stabilized gradient gets at each step, the averages long under way.
+
+    Args:
+        norms: ‖g‖ in order.
+        gammas: decays of the averages of ‖g‖ and ‖g‖².
+
+    References:
+        GradientStabilizer, arXiv 2502.17055.
+    """
+    mean, square = float(norms.mean()), float(np.square(norms).mean())
+    ratios = np.empty(norms.size)
+    for step, norm in enumerate(norms):
+        mean, square = ema(mean, norm, gammas[0]), ema(square, norm * norm, gammas[1])
+        ratios[step] = stabilizer_ratio(np.asarray(mean), np.asarray(square))
+    return ratios
+
+
+ARMS: tuple[Arm, ...] = (
+    *(_entry("clip", clip_value, multiple) for multiple in (3.0, 6.0, 12.0)),
+    *(_coordinate("clip", clip_value, multiple) for multiple in (2.0, 4.0)),
+    *(_entry("rational", shrink_rational, multiple) for multiple in (4.0, 8.0)),
+    *(_entry("saturating", shrink_saturating, multiple) for multiple in (4.0, 8.0)),
+    *(_coordinate("saturating", shrink_saturating, multiple) for multiple in (2.0, 4.0)),
+    *(_norm(multiple, whole_model=False) for multiple in (1.0, 2.0, 4.0)),
+    *(_norm(multiple, whole_model=True) for multiple in (1.0, 2.0, 4.0)),
+    *(_stabilize(gammas) for gammas in ((0.6, 0.999), (0.7, 0.9))),
+)
+"""Every remedy that can be judged from a coordinate sample alone."""
