@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnoise.collect.draws import Draw, DrawEngine
+from gnoise.collect.draw import Draw
+from gnoise.collect.draws import DrawEngine
 from gnoise.collect.layers import Parameter
 from gnoise.collect.matrices import MatrixNumbers, matrix_numbers, matrix_sample
 from gnoise.collect.scale import CoordinateScale

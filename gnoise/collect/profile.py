@@ -207,14 +207,14 @@ def place(workload: Workload, device: str, *, train: bool = True) -> list[str]:
 
 
 def seconds_per_example(workload: Workload, parameters: list[Parameter], *, seed: int) -> float:
-    """Time one example's forward and backward pass, after a warm-up of the same size."""
+    """Time one example's share of a draw, after the self-check, which says how draws are made."""
     from time import perf_counter
 
     engine = DrawEngine(workload, parameters)
     batch, _ = next(workload.batches(2, seed))
     batch = move(batch, parameters[0].tensor.device)
     with engine.attached():
-        engine.draw(batch)
+        engine.check(batch)
         start = perf_counter()
         engine.draw(batch)
         return (perf_counter() - start) / 2

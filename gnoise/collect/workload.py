@@ -58,12 +58,16 @@ def move(batch: Batch, device: torch.device) -> Batch:
 
 def example_of(batch: Batch, index: int) -> Batch:
     """Take one example, as a batch of one."""
-    one = slice(index, index + 1)
+    return some_of(batch, slice(index, index + 1))
+
+
+def some_of(batch: Batch, chosen: slice) -> Batch:
+    """Take some of a batch's examples."""
     if isinstance(batch, Tensor):
-        return batch[one]
+        return batch[chosen]
     if isinstance(batch, dict):
-        return {key: value[one] for key, value in batch.items()}
-    return tuple(value[one] for value in batch)
+        return {key: value[chosen] for key, value in batch.items()}
+    return tuple(value[chosen] for value in batch)
 
 
 def examples_in(batch: Batch) -> int:

@@ -4,8 +4,10 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from gnoise.collect import Workload, trainable_parameters
+from gnoise.collect import Parameter, Workload, trainable_parameters
+from gnoise.collect.draw import Draw
 from gnoise.collect.draws import DrawEngine, prepare
+from gnoise.collect.one_by_one import OneByOne
 from gnoise.collect.workload import Batch, example_of, examples_in, move
 from gnoise.errors import UserError
 from tests.collect.workloads import Planted, TiedModel, cross_entropy, tied_workload, token_batches
@@ -37,6 +39,108 @@ def test_a_draw_leaves_the_batch_gradient_and_detaching_leaves_nothing() -> None
         for parameter, grad in zip(parameters, expected, strict=True):
             torch.testing.assert_close(parameter.tensor.grad, grad, rtol=1e-4, atol=1e-6)
     assert all(p.grad is None and not p._backward_hooks for p in workload.module.parameters())
+
+
+def drawn(engine: DrawEngine | OneByOne, parameters: list[Parameter], batch: Batch) -> tuple[Draw, list[Tensor]]:
+    """Make one draw; return it with its gradient."""
+    for parameter in parameters:
+        parameter.tensor.grad = None
+    with engine.attached():
+        draw = engine.draw(batch)
+        return draw, [p.tensor.grad.clone() for p in parameters]
+
+
+def assert_same_draws(module: nn.Module, loss, batch: Batch, *, in_one_pass: bool = True, include: str | None = None):
+    """Make the same draw both ways: norms, losses and gradient must be equal."""
+    workload = Workload(module, loss, token_batches())
+    parameters = trainable_parameters(module, include=include)
+    engine = DrawEngine(workload, parameters)
+    with engine.attached():
+        engine.check(batch)
+    assert engine.in_one_pass is in_one_pass
+    found, grads = drawn(engine, parameters, batch)
+    expected, expected_grads = drawn(OneByOne(workload, parameters), parameters, batch)
+    np.testing.assert_allclose(found.example_sq_norms, expected.example_sq_norms, rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-6)
+    for grad, other in zip(grads, expected_grads, strict=True):
+        torch.testing.assert_close(grad, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_draw_in_one_pass_is_the_draw_made_one_by_one() -> None:
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 11, (6, 6))
+    assert_same_draws(TiedModel(), cross_entropy, (tokens[:, :-1], tokens[:, 1:]))
+
+
+def test_losses_that_cannot_be_read_are_computed_example_by_example() -> None:
+    def smooth(module: nn.Module, batch: Batch) -> Tensor:
+        assert isinstance(batch, tuple)
+        logits = module(batch[0]).flatten(0, 1)
+        return nn.functional.cross_entropy(logits, batch[1].flatten(), label_smoothing=0.1)
+
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 11, (6, 6))
+    assert_same_draws(TiedModel(), smooth, (tokens[:, :-1], tokens[:, 1:]))
+
+
+def test_losses_whose_terms_lie_otherwise_are_not_read_wrongly() -> None:
+    def tokens_first(module: nn.Module, batch: Batch) -> Tensor:
+        assert isinstance(batch, tuple)
+        return nn.functional.cross_entropy(module(batch[0]).transpose(0, 1).flatten(0, 1), batch[1].mT.flatten())
+
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 11, (6, 6))
+    assert_same_draws(TiedModel(), tokens_first, (tokens[:, :-1], tokens[:, 1:]))
+
+
+def test_layers_that_need_a_pass_per_example_make_every_draw_so() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.LSTM(3, 4, batch_first=True)
+            self.out = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.rnn(x)[0])
+
+    torch.manual_seed(0)
+    assert_same_draws(Recurrent(), lambda m, b: m(b).square().mean(), torch.randn(5, 4, 3), in_one_pass=False)
+
+
+def test_only_the_chosen_parameters_are_differentiated() -> None:
+    torch.manual_seed(0)
+    module = TiedModel()
+    tokens = torch.randint(0, 11, (6, 6))
+    assert_same_draws(module, cross_entropy, (tokens[:, :-1], tokens[:, 1:]), include=r"^ln\.")
+    engine = DrawEngine(Workload(module, cross_entropy, token_batches()), trainable_parameters(module, include="^ln"))
+    with engine.attached():
+        engine.draw((tokens[:, :-1], tokens[:, 1:]))
+        assert [name for name, x in module.named_parameters() if x.grad is not None] == ["ln.weight", "ln.bias"]
+    assert [name for name, x in module.named_parameters() if not x.requires_grad] == ["frozen"]
+
+
+def test_dropout_draws_every_example_its_own_mask() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(TiedModel(), nn.Dropout(0.5)).train()
+    workload = Workload(module, cross_entropy, token_batches())
+    engine = DrawEngine(workload, trainable_parameters(module))
+    batch = torch.zeros(8, 5, dtype=torch.long), torch.ones(8, 5, dtype=torch.long)
+    with engine.attached():
+        engine.check(batch)
+        draw = engine.draw(batch)
+    assert engine.in_one_pass
+    assert len(np.unique(draw.losses)) == 8
+
+
+def test_examples_of_unequal_weight_are_refused_in_any_draw() -> None:
+    module = TiedModel()
+    engine = DrawEngine(Workload(module, cross_entropy, token_batches()), trainable_parameters(module))
+    tokens, targets = torch.randint(0, 11, (6, 5)), torch.randint(0, 11, (6, 5))
+    with engine.attached():
+        engine.check((tokens, targets))
+        targets[-1, :2] = -100
+        with pytest.raises(UserError, match="one length"):
+            engine.draw((tokens, targets))
 
 
 def test_tied_tensors_stand_once_and_frozen_ones_not_at_all() -> None:

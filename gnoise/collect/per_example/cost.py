@@ -2,8 +2,10 @@
 
 from enum import StrEnum
 
-_ENTRY = 32
-"""Writing and reading an entry of a per-example gradient, in multiplications: measured on a CPU."""
+_ENTRY = 16
+"""Squaring and summing an entry of a per-example gradient, in multiplications: measured on a CPU."""
+_ADDED = 16
+"""Adding it to the batch's gradient, likewise."""
 
 
 class Method(StrEnum):
@@ -17,22 +19,23 @@ class Method(StrEnum):
     UNUSED = "unused"
 
 
-def choose(tokens: int, rows: int, columns: int) -> Method:
+def choose(tokens: int, rows: int, columns: int, *, summed: bool = False) -> Method:
     r"""Choose between forming each example's gradient and two Gram matrices over its tokens.
 
-    Forming the gradient costs $TRC$ multiplications an example and one write and read of $RC$ entries, about as long
-    as 32 multiplications each; the Gram matrices cost $T^2(R + C)$ multiplications. Gray et al. choose them when
-    $T < \sqrt{RC/(R+C)}$, because there the per-example gradients are added up to the batch's, which is needed anyway;
-    here nothing but the norms is, so the products count.
+    Forming the gradient costs $TRC$ multiplications an example and a pass over its $RC$ entries, about as long as 16
+    multiplications each; the Gram matrices cost $T^2(R + C)$ multiplications. Where the batch's gradient is wanted as
+    well, the gradients formed are added up in a second such pass, while Gram matrices leave all of its $TRC$
+    multiplications to do. Gray et al. take Gram matrices when $T < \sqrt{RC/(R+C)}$.
 
     Args:
         tokens: positions of one example, T.
         rows: of the parameter, R.
         columns: of the parameter, C.
+        summed: whether the batch's gradient is wanted as well.
 
     References:
         G. Gray et al., 2024, "Normalization Layer Per-Example Gradients are Sufficient to Predict Gradient Noise
         Scale in Transformers", section 3, arXiv:2411.00999.
     """
-    forming = (tokens + _ENTRY) * rows * columns
-    return Method.GRAM if tokens**2 * (rows + columns) < forming else Method.SIMULTANEOUS
+    forming = _ENTRY + _ADDED if summed else _ENTRY + tokens
+    return Method.GRAM if tokens**2 * (rows + columns) < forming * rows * columns else Method.SIMULTANEOUS

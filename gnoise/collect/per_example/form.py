@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gnoise.collect.per_example.cost import Method, choose
 
-_CHUNK = 1 << 20
-"""Entries of per-example gradients held at a time: 4 MiB in float32 stay near the cache."""
+_CHUNK = 1 << 17
+"""Entries of per-example gradients held at a time: 512 KiB in float32 stay in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,46 @@ class Whole:
 Form = Outer | Rows | Whole
 
 
-def outer_sq_norms(outer: Outer, method: Method | None = None) -> Float[Tensor, " B"]:
-    r"""Square the norms of sums of outer products.
+def outer_sq_norms(
+    outer: Outer, method: Method | None = None, *, total_RC: Float[Tensor, "R C"] | None = None
+) -> Float[Tensor, " B"]:
+    r"""Square the norms of sums of outer products, and add these sums up where that is asked for.
 
     Either $\|L_b^\top R_b\|_F^2$ as written, a few examples at a time, or $\langle L_bL_b^\top, R_bR_b^\top\rangle$.
 
     Args:
         outer: the factors.
         method: ``None`` lets the cost model choose.
+        total_RC: to which $\sum_b L_b^\top R_b$ is added in place.
     """
     left, right = outer.left_BTR, outer.right_BTC
     examples, tokens, rows = left.shape
     columns = right.shape[2]
-    if (method or choose(tokens, rows, columns)) is Method.GRAM:
-        if tokens == 1:
-            return left.square().sum((1, 2)) * right.square().sum((1, 2))
-        return (torch.bmm(left, left.mT) * torch.bmm(right, right.mT)).sum((1, 2)).clamp_min(0)
-    step = max(1, _CHUNK // (rows * columns))
-    parts = [
-        torch.linalg.vector_norm(torch.bmm(left[i : i + step].mT, right[i : i + step]), dim=(1, 2)).square()
-        for i in range(0, examples, step)
-    ]
-    return torch.cat(parts)
+    method = method or choose(tokens, rows, columns, summed=total_RC is not None)
+    if method is Method.SIMULTANEOUS:
+        return _formed(left, right, total_RC)
+    if total_RC is not None:
+        total_RC.addmm_(left.reshape(examples * tokens, rows).mT, right.reshape(examples * tokens, columns))
+    if tokens == 1:
+        return left.square().sum((1, 2)) * right.square().sum((1, 2))
+    return (torch.bmm(left, left.mT) * torch.bmm(right, right.mT)).sum((1, 2)).clamp_min(0)
+
+
+def _formed(left_BTR: Tensor, right_BTC: Tensor, total_RC: Tensor | None) -> Tensor:
+    """Form a few examples' gradients at a time, always in the same memory: it stays in the cache."""
+    examples, rows, columns = len(left_BTR), left_BTR.shape[2], right_BTC.shape[2]
+    step = min(examples, max(1, _CHUNK // (rows * columns)))
+    held_SRC = left_BTR.new_empty(step, rows, columns)
+    norms: list[Tensor] = []
+    for start in range(0, examples, step):
+        here = slice(start, start + step)
+        formed_SRC = held_SRC[: len(left_BTR[here])]
+        torch.bmm(left_BTR[here].mT, right_BTC[here], out=formed_SRC)
+        # Row by row: one float32 sum over all entries loses digits.
+        norms.append(torch.linalg.vector_norm(torch.linalg.vector_norm(formed_SRC, dim=2), dim=1))
+        if total_RC is not None:
+            total_RC.add_(formed_SRC[0] if len(formed_SRC) == 1 else formed_SRC.sum(0))
+    return torch.cat(norms).square()
 
 
 def rows_sq_norms(rows: Rows) -> Float[Tensor, " B"]:
@@ -106,6 +124,12 @@ def projection(form: Form, direction_C: Float[Tensor, " C"]) -> Float[Tensor, " 
             return values.new_zeros(form.rows).index_add_(0, form.ids_BT.reshape(-1), values)
         case Whole():
             return form.grads_B.sum(0).reshape(-1, len(direction_C)) @ direction_C
+
+
+def add_rows(total_NC: Float[Tensor, "N C"], rows: Rows) -> None:
+    """Add every example's lookups to the gradient of the table, in place."""
+    columns = total_NC.shape[1]
+    total_NC.index_add_(0, rows.ids_BT.reshape(-1), rows.grads_BTC.reshape(-1, columns))
 
 
 def to_shape(grads: Float[Tensor, "B ..."], shape: tuple[int, ...]) -> Float[Tensor, "B ..."]:

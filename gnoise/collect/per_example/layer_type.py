@@ -1,6 +1,6 @@
 """What the registry knows of one type of layer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -39,3 +39,13 @@ class LayerType:
 def runs(module: nn.Module, *classes: type[nn.Module]) -> bool:
     """Say whether a module computes what one of these classes computes: subclasses may have another forward."""
     return any(isinstance(module, x) and type(module).forward is x.forward for x in classes)
+
+
+def types_in(module: nn.Module, layers: Sequence[LayerType]) -> dict[nn.Module, LayerType]:
+    """Find the first type that matches each module with trainable parameters of its own."""
+    found = {
+        child: next((x for x in layers if x.matches(child)), None)
+        for child in module.modules()
+        if any(tensor.requires_grad for tensor in child.parameters(recurse=False))
+    }
+    return {child: layer_type for child, layer_type in found.items() if layer_type is not None}

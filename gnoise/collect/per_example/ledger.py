@@ -12,6 +12,7 @@ from gnoise.collect.per_example.form import (
     Outer,
     Rows,
     Whole,
+    add_rows,
     outer_rows,
     outer_sq_norms,
     projection,
@@ -30,17 +31,20 @@ class Ledger:
         uses: how many forms will come.
         lookups: row numbers of each lookup in the parameter, by use.
         direction: with which the sum of all gradients is multiplied, for the self-check; ``None`` without one.
+        total: zeros in the parameter's shape, to which all gradients are added; ``None`` where only norms are wanted.
     """
 
     def __init__(
         self,
         uses: int,
         lookups: Mapping[int, Int[Tensor, "B T"]],
-        direction: Float[Tensor, " C"] | None,
+        direction: Float[Tensor, " C"] | None = None,
+        total: Float[Tensor, "..."] | None = None,
     ) -> None:
         self._outer_uses = uses - len(lookups)
         self._ids = dict(lookups)
         self._direction = direction
+        self.total = total
         self._came: set[int] = set()
         self._expected = uses
         self._sq_norms: Tensor | None = None
@@ -65,9 +69,13 @@ class Ledger:
             case Rows():
                 self._rows[use] = form
                 self.methods.add(Method.SEGMENTS)
+                if self.total is not None:
+                    add_rows(self.total, form)
             case Whole():
                 self._whole = form.grads_B if self._whole is None else self._whole + form.grads_B
                 self.methods.add(Method.SUMMED)
+                if self.total is not None:
+                    self.total.add_(form.grads_B.sum(0))
 
     @property
     def complete(self) -> bool:
@@ -109,9 +117,10 @@ class Ledger:
             self._outers.append(outer)
 
     def _measured(self, outer: Outer) -> Tensor:
-        method = choose(outer.left_BTR.shape[1], outer.left_BTR.shape[2], outer.right_BTC.shape[2])
+        tokens, rows, columns = *outer.left_BTR.shape[1:], outer.right_BTC.shape[2]
+        method = choose(tokens, rows, columns, summed=self.total is not None)
         self.methods.add(method)
-        return outer_sq_norms(outer, method)
+        return outer_sq_norms(outer, method, total_RC=None if self.total is None else self.total.view(rows, columns))
 
     def _count(self, sq_norms: Tensor) -> None:
         self._sq_norms = sq_norms if self._sq_norms is None else self._sq_norms + sq_norms

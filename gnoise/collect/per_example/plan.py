@@ -59,6 +59,11 @@ class Plan:
     uses: tuple[AnyUse, ...]
     reshaped: bool = False
 
+    @property
+    def direct(self) -> bool:
+        """Whether the parameter is used without a layer."""
+        return any(isinstance(use, DirectUse) for use in self.uses)
+
 
 @dataclass(frozen=True)
 class _UseLayout:

@@ -1,0 +1,172 @@
+"""One forward and backward pass over a batch: each layer's per-example gradients are measured as they arise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
+from torch.utils.hooks import RemovableHandle
+
+from gnoise.collect.per_example.batch import Loss
+from gnoise.collect.per_example.check import agrees, directions
+from gnoise.collect.per_example.cost import Method
+from gnoise.collect.per_example.feed import Sink, feed, lookups
+from gnoise.collect.per_example.layer_type import LayerType
+from gnoise.collect.per_example.ledger import Ledger
+from gnoise.collect.per_example.loop import dense, sq_norm
+from gnoise.collect.per_example.losses import ExampleLosses, example_losses
+from gnoise.collect.per_example.plan import Layout, Plan, plan
+from gnoise.collect.per_example.trace import Call, Trace, trace
+from gnoise.collect.workload import Batch
+
+
+class Gradient(Enum):
+    """What becomes of the batch's gradient."""
+
+    NONE = auto()
+    """Not computed: the products that would have made it make the norms."""
+    SUMMED = auto()
+    """Added up from the examples', as they are measured."""
+    AUTOGRAD = auto()
+    """Computed by autograd beside the norms, which are compared with it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is measured.
+
+    Attributes:
+        module: the network.
+        loss: (module, batch) to a scalar.
+        parameters: to measure, by name.
+        types: of the modules that hold them, where these are known.
+    """
+
+    module: nn.Module
+    loss: Loss
+    parameters: dict[str, nn.Parameter]
+    types: dict[nn.Module, LayerType]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass over a batch gave.
+
+    Attributes:
+        sq_norms: per-example squared norms, of the parameters that it could measure.
+        methods: by which they were measured.
+        grads: the batch's gradient; empty where it was not asked for.
+        rounding: unit of the coarsest gradient met.
+        loss: of the batch.
+        losses: each example's own; ``None`` where the loss function is none whose terms can be read.
+    """
+
+    sq_norms: dict[str, Tensor]
+    methods: dict[str, frozenset[Method]]
+    grads: dict[str, Tensor]
+    rounding: float
+    loss: Tensor
+    losses: ExampleLosses | None
+
+
+def one_pass(job: Job, batch: Batch, weights: Sequence[float], layout: Layout, gradient: Gradient) -> Pass:
+    """Measure what can be measured in one forward and backward pass.
+
+    Args:
+        job: module, loss, parameters.
+        batch: examples along dimension 0.
+        weights: of each example in the batch's loss.
+        layout: of one example.
+        gradient: what becomes of the batch's gradient.
+    """
+    sinks: dict[Call, list[Sink]] = {}
+
+    def on_grad(call: Call, grad: Tensor) -> None:
+        for sink in sinks.get(call, []):
+            sink(grad)
+        call.x = None
+
+    examples = len(weights)
+    traced = trace(job.module, job.loss, batch, job.types, on_grad)
+    losses = example_losses(traced.loss, examples)
+    plans = plan(job.parameters, layout, traced, examples)
+    accounts = _open(job, plans, examples, gradient)
+    handles: list[RemovableHandle] = list(traced.handles)
+    for name, ledger in accounts.ledgers.items():
+        for index, use in enumerate(accounts.plans[name].uses):
+            handles.extend(feed(use, partial(ledger.add, index), sinks, examples))
+    try:
+        grads = _backward(job, traced, accounts, gradient)
+    finally:
+        for handle in handles:
+            handle.remove()
+    sq_norms, methods = _close(job, accounts, weights, grads, gradient)
+    grads |= {name: ledger.total for name, ledger in accounts.ledgers.items() if ledger.total is not None}
+    rounding = max((ledger.rounding for ledger in accounts.ledgers.values()), default=0.0)
+    return Pass(sq_norms, methods, grads, rounding, traced.loss.detach(), losses)
+
+
+@dataclass(frozen=True)
+class _Accounts:
+    """The parameters that the pass can measure: by which uses, in which ledger, checked along which direction."""
+
+    plans: dict[str, Plan]
+    ledgers: dict[str, Ledger]
+    toward: dict[str, Tensor]
+
+
+def _open(job: Job, plans: Mapping[str, Plan | None], examples: int, gradient: Gradient) -> _Accounts:
+    planned = {name: how for name, how in plans.items() if how is not None}
+    toward = directions(job.parameters) if gradient is Gradient.AUTOGRAD else {}
+    ledgers: dict[str, Ledger] = {}
+    for name, how in planned.items():
+        if how.uses:
+            tensor = job.parameters[name].detach()
+            summed = gradient is Gradient.SUMMED and not how.direct
+            total = torch.zeros_like(tensor, dtype=_wide(tensor)) if summed else None
+            along = None if how.reshaped else toward.get(name)
+            ledgers[name] = Ledger(len(how.uses), lookups(how, examples), along, total)
+    return _Accounts(planned, ledgers, toward)
+
+
+def _backward(job: Job, traced: Trace, accounts: _Accounts, gradient: Gradient) -> dict[str, Tensor]:
+    """Run the backward pass no further than is needed; return the gradients that autograd made."""
+    asked = dict(job.parameters)
+    if gradient is not Gradient.AUTOGRAD:  # what layers hold is found on the way to the first of them
+        asked = {n: x for n, x in asked.items() if n not in accounts.plans or accounts.plans[n].direct}
+    asked = {name: tensor for name, tensor in asked.items() if traced.graph.uses_of(tensor)}
+    ends = [call.edge for call in traced.calls if call.first and call.edge.node in traced.graph.nodes]
+    edges = [get_gradient_edge(tensor) for tensor in asked.values()]
+    found = torch.autograd.grad([traced.loss], [*edges, *ends], allow_unused=True)
+    grads = {name: dense(grad, tensor) for (name, tensor), grad in zip(asked.items(), found, strict=False)}
+    return grads if gradient is not Gradient.NONE else {}
+
+
+def _close(
+    job: Job, accounts: _Accounts, weights: Sequence[float], grads: Mapping[str, Tensor], gradient: Gradient
+) -> tuple[dict[str, Tensor], dict[str, frozenset[Method]]]:
+    """Close every account; one that is incomplete, or whose sum is not the batch's gradient, is left to the loop."""
+    sq_norms: dict[str, Tensor] = {}
+    methods: dict[str, frozenset[Method]] = {}
+    divisors = torch.tensor(weights, dtype=torch.float64).square()
+    size = sum(float(sq_norm(grad)) for grad in grads.values()) ** 0.5
+    for name, how in accounts.plans.items():
+        tensor = job.parameters[name]
+        if not how.uses:
+            sq_norms[name] = torch.zeros(len(weights), dtype=_wide(tensor), device=tensor.device)
+            methods[name] = frozenset({Method.UNUSED})
+            continue
+        ledger = accounts.ledgers[name]
+        checked = gradient is Gradient.AUTOGRAD
+        if ledger.complete and (not checked or agrees(ledger, grads[name], accounts.toward[name], size)):
+            shares = ledger.sq_norms()
+            sq_norms[name] = shares / divisors.to(shares)
+            methods[name] = frozenset(ledger.methods)
+    return sq_norms, methods
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)
