@@ -220,13 +220,13 @@ class _LayerCollector:
 
     def _add_noise(self, noise: Tensor) -> None:
         flat = noise.reshape(-1)
-        counts = self._entries.add(flat)
+        counted = self._entries.add(flat)
         if self._learning:
             self._scale.learn(flat)
         else:
             self._standardised.add(self._scale.standardise(flat))
         if noise.ndim >= 2:
-            median = median_magnitude(counts, flat.numel() - int(torch.count_nonzero(flat)))
+            median = median_magnitude(counted)
             self._parts.numbers.append(
                 matrix_numbers(noise.flatten(1), median_magnitude=median, generator=self._generator)
             )

@@ -13,6 +13,7 @@ import torch
 from gnoise.collect.collector import BLOCKS, COORDINATES, Collector, check_draws
 from gnoise.collect.draws import DrawEngine, prepare
 from gnoise.collect.layers import Parameter, trainable_parameters
+from gnoise.collect.scale import MAX_COORDINATES
 from gnoise.collect.workload import Workload, move
 from gnoise.errors import ExitCode, UserError
 from gnoise.records import RunInfo, RunState
@@ -223,11 +224,12 @@ def seconds_per_example(workload: Workload, parameters: list[Parameter], *, seed
 def expected_bytes(parameters: list[Parameter], *, draws: int, examples_per_draw: int) -> tuple[int, int]:
     """Estimate (extra memory, run file size) of a profile, in bytes.
 
-    Memory is two gradient-sized buffers and two sketches a layer; the file holds the sampled
-    coordinates, the row energies, and sketches which take some 40 kB a block and layer.
+    Memory is two gradient-sized buffers, each coordinate's scale, and two sketches a layer; the file holds the
+    sampled coordinates, the row energies, and sketches which take some 40 kB a block and layer.
     """
     numel = sum(p.layer.numel for p in parameters)
-    memory = 2 * 4 * numel + len(parameters) * 2 * 8 * (1 << 17)
+    scales = sum(min(MAX_COORDINATES, p.layer.numel) for p in parameters)
+    memory = 2 * 4 * numel + 6 * scales + len(parameters) * 2 * 100_000
     sides = sum(
         sum((p.layer.shape[0], p.layer.numel // p.layer.shape[0])) for p in parameters if len(p.layer.shape) > 1
     )

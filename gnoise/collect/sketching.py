@@ -1,8 +1,10 @@
 """Counting float32 bits, in torch: the collecting side of :class:`gnoise.records.Sketch`."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 from torch import Tensor
 
 from gnoise.records import Sketch
@@ -10,54 +12,85 @@ from gnoise.records import Sketch
 _SHIFT = 15
 _BUCKETS = 1 << 17
 _HALF = _BUCKETS >> 1
-_EXPONENT_OF_NONFINITE = 0xFF00
+_OCTAVE = 256
+"""Buckets of one sign and exponent."""
+_EXPONENTS = 256
 _PLUS_ZERO, _MINUS_ZERO = 0, torch.iinfo(torch.int32).min
 
 
+@dataclass(frozen=True)
+class Counted:
+    """One tensor's values by bucket, octave by octave: few of the 512 occur.
+
+    Attributes:
+        octaves: which occur, ascending: the exponent, and 256 more where negative.
+        counts: of their buckets, exact zeros left out.
+        zeros: exact zeros.
+    """
+
+    octaves: Int[np.ndarray, " octaves"]
+    counts: Int[np.ndarray, "octaves 256"]
+    zeros: int
+
+
 class SketchCounter:
-    """Adds tensors into float-bit buckets; one memory of 2¹⁷ counts however many values come.
+    """Adds tensors into float-bit buckets; holds the octaves that occur, however many values come.
 
     ``bits >> 15`` keeps the sign, the exponent and eight mantissa bits. It needs no scale, adds
-    exactly, and every quantile or likelihood can be read from it later.
+    exactly, and every likelihood or quantile can be read from it later.
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros(_BUCKETS, dtype=np.int64)
-        self._zeros = np.zeros(2, dtype=np.int64)
+        self._counts: dict[int, Int[np.ndarray, " 256"]] = {}
+        self._zeros = 0
 
-    def add(self, values: Float32[Tensor, "..."]) -> np.ndarray:
+    def add(self, values: Float32[Tensor, "..."]) -> Counted:
         """Count a tensor's values; return the counts of this tensor alone."""
-        bits = values.detach().reshape(-1).view(torch.int32)
-        counts = torch.bincount(
-            torch.bitwise_right_shift(bits, _SHIFT).bitwise_and_(_BUCKETS - 1), minlength=_BUCKETS
-        ).numpy(force=True)
-        self._counts += counts
-        self._zeros += [int((bits == zero).sum()) for zero in (_PLUS_ZERO, _MINUS_ZERO)]
-        return counts
+        counted = count(values)
+        for octave, counts in zip(counted.octaves.tolist(), counted.counts, strict=True):
+            before = self._counts.get(octave)
+            self._counts[octave] = counts if before is None else before + counts
+        self._zeros += counted.zeros
+        return counted
 
     def take(self) -> Sketch:
         """Return what was counted since the last time, and start again from nothing."""
-        counts, zeros = self._counts, self._zeros
-        self._counts, self._zeros = np.zeros(_BUCKETS, dtype=np.int64), np.zeros(2, dtype=np.int64)
-        counts[[0, _HALF]] -= zeros  # exact zeros share their two buckets with the smallest denormals
-        nonfinite = (np.arange(_BUCKETS) & _EXPONENT_OF_NONFINITE) == _EXPONENT_OF_NONFINITE
-        lost = int(counts[nonfinite].sum())
-        counts[nonfinite] = 0
-        buckets = np.flatnonzero(counts)
-        return Sketch(buckets=buckets.astype(np.int32), counts=counts[buckets], zeros=int(zeros.sum()), nonfinite=lost)
+        counts_of, zeros = self._counts, self._zeros
+        self._counts, self._zeros = {}, 0
+        finite = sorted(octave for octave in counts_of if octave % _EXPONENTS != _EXPONENTS - 1)
+        counts = np.concatenate([counts_of[octave] for octave in finite] or [np.zeros(0, dtype=np.int64)])
+        buckets = (np.array(finite, dtype=np.int32)[:, None] * _OCTAVE + np.arange(_OCTAVE, dtype=np.int32)).ravel()
+        occupied = counts > 0
+        lost = sum(int(x.sum()) for x in counts_of.values()) - int(counts.sum())
+        return Sketch(buckets=buckets[occupied], counts=counts[occupied], zeros=zeros, nonfinite=lost)
 
 
-def median_magnitude(counts: np.ndarray, zeros: int) -> float:
-    """Read the median |x| of the non-zero values off float-bit counts, to 2⁻⁹ relative.
+def count(values: Float32[Tensor, "..."]) -> Counted:
+    """Count a tensor's values by the leading 17 bits of their float32 pattern."""
+    bits = values.detach().reshape(-1).view(torch.int32)
+    buckets = torch.bitwise_right_shift(bits, _SHIFT).bitwise_and_(_BUCKETS - 1)
+    dense = torch.bincount(buckets, minlength=_BUCKETS).numpy(force=True)
+    zeros = 0
+    for bucket, pattern in ((0, _PLUS_ZERO), (_HALF, _MINUS_ZERO)):
+        if dense[bucket]:  # exact zeros share their bucket with the smallest denormals
+            found = int((bits == pattern).sum())
+            dense[bucket] -= found
+            zeros += found
+    by_octave = dense.reshape(-1, _OCTAVE)
+    octaves = np.flatnonzero(by_octave.any(1))  # thirty times faster than looking for single buckets
+    return Counted(octaves, by_octave[octaves], zeros)
 
-    Args:
-        counts: of one tensor, as :meth:`SketchCounter.add` returns them; exact zeros included.
-        zeros: how many of them were exact zeros.
-    """
-    magnitudes = counts[:_HALF] + counts[_HALF:]
-    cumulative = np.cumsum(magnitudes) - zeros
-    if cumulative[-1] <= 0:
+
+def median_magnitude(counted: Counted) -> float:
+    """Read the median |x| of a tensor's non-zero values off its counts, to 2⁻⁹ relative."""
+    exponents = counted.octaves % _EXPONENTS
+    below = np.bincount(exponents, weights=counted.counts.sum(1), minlength=_EXPONENTS).cumsum()
+    if below[-1] <= 0:
         return 0.0
-    bucket = int(np.searchsorted(cumulative, 0.5 * cumulative[-1]))
+    half = 0.5 * below[-1]
+    exponent = int(np.searchsorted(below, half))
+    within = counted.counts[exponents == exponent].sum(0)
+    start = below[exponent] - within.sum()
+    bucket = exponent * _OCTAVE + int(np.searchsorted(start + within.cumsum(), half))
     edges = np.array([bucket, bucket + 1], dtype=np.int32) << _SHIFT
     return float(edges.view(np.float32).astype(np.float64).mean())

@@ -6,7 +6,7 @@ import torch
 
 from gnoise.collect.matrices import EXACT_SIDE, matrix_numbers, matrix_sample
 from gnoise.collect.scale import MAX_COORDINATES, CoordinateScale
-from gnoise.collect.sketching import SketchCounter, median_magnitude
+from gnoise.collect.sketching import SketchCounter, count, median_magnitude
 
 
 def test_a_sketch_counts_every_value_once() -> None:
@@ -39,10 +39,11 @@ def test_sketches_add_exactly() -> None:
 def test_the_median_magnitude_is_read_off_the_counts(scale: float) -> None:
     values = scale * torch.randn(20_001)
     values[:5000] = 0
-    counts = SketchCounter().add(values)
+    counted = count(values)
     expected = float(values[5000:].abs().median())
-    assert median_magnitude(counts, 5000) == pytest.approx(expected, rel=5e-3)
-    assert median_magnitude(SketchCounter().add(torch.zeros(9)), 9) == 0.0
+    assert counted.zeros == 5000
+    assert median_magnitude(counted) == pytest.approx(expected, rel=5e-3)
+    assert median_magnitude(count(torch.zeros(9))) == 0.0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 7), (127, 64), (40, 200)])
