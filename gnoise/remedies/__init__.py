@@ -14,6 +14,7 @@ from gnoise.remedies.momentum import momentum
 from gnoise.remedies.optimizers import optimizer_for
 from gnoise.remedies.param_groups import Role, param_groups_for, roles_of
 from gnoise.remedies.posterior_mean import shrink_posterior_mean
+from gnoise.remedies.reset_moments import reset_moments
 from gnoise.remedies.shrink import shrink
 from gnoise.remedies.stabilize import stabilize
 from gnoise.remedies.stable_spam import adaclip, adagn
@@ -71,6 +72,7 @@ __all__ = [
     "optimizer_for",
     "param_groups_for",
     "polar_factor",
+    "reset_moments",
     "roles_of",
     "shrink",
     "shrink_posterior_mean",

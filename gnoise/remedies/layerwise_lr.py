@@ -13,6 +13,7 @@ from gnoise.errors import UserError
 from gnoise.formulas import bias_corrected, ema, lr_multiplier, noise_adaptive_rate
 from gnoise.remedies.geometry import Geometry, as_matrix, dual_norm
 from gnoise.remedies.lmo_step import Steppers, dense, lmo_step_
+from gnoise.remedies.shards import as_dtensor
 
 Group = dict[str, Any]
 
@@ -339,12 +340,9 @@ def _dual_norm(difference: Tensor, group: Group) -> Tensor:
 
 
 def _whole(x: Tensor) -> Tensor:
-    """Gather a sharded tensor: nuclear norms of shards do not add up to the matrix's."""
-    if type(x) is Tensor:
-        return x
-    from torch.distributed.tensor import DTensor  # slow to import, and not part of every build of torch
-
-    return x.full_tensor() if isinstance(x, DTensor) else x
+    """Gather a tensor that is spread over processes: nuclear norms of its parts do not add up to its own."""
+    spread = as_dtensor(x)
+    return x if spread is None else spread.full_tensor()
 
 
 def _check_halves(group: Group) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gnoise.errors import UserError
 from gnoise.remedies.geometry import Geometry
+from gnoise.remedies.lists import multiply_, norms
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -54,11 +55,9 @@ def lmo_step_(columns: Steppers, geometry: Geometry, *, nesterov: bool) -> None:
 
 
 def _root_mean_square(seen: Tensors, rates: Sequence[float]) -> Tensors:
-    sizes = torch._foreach_norm(seen, 2, dtype=torch.float64 if seen[0].dtype == torch.float64 else torch.float32)
-    torch._foreach_clamp_min_(sizes, _TINY)
-    torch._foreach_reciprocal_(sizes)
-    torch._foreach_mul_(sizes, [-rate * x.numel() ** 0.5 for x, rate in zip(seen, rates, strict=True)])
-    return torch._foreach_mul(seen, sizes)
+    reach = [-rate * x.numel() ** 0.5 for x, rate in zip(seen, rates, strict=True)]
+    sizes = norms(seen).clamp(min=_TINY)
+    return multiply_(list(torch._foreach_mul(seen, 1.0)), sizes.new_tensor(reach) / sizes)
 
 
 def dense(grad: Tensor) -> Tensor:

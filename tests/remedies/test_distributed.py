@@ -23,3 +23,21 @@ def test_two_processes_stay_together_replicated_and_sharded(tmp_path: Path) -> N
         "shards unlike replicas: []",
         "sharded state resumes: True",
     ], done.stderr
+
+
+@pytest.mark.slow
+def test_layerwise_rates_replicated_and_sharded(tmp_path: Path) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("layerwise_worker.py")), str(tmp_path / "rendezvous")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.splitlines() == [
+        "ddp bare: ranks agree: True, as bare: True",
+        "ddp neutral: ranks agree: True, as bare: True",
+        "ddp adaptive: ranks agree: True, as bare: False",
+        "ddp shrunk: ranks agree: True, as bare: False",
+        "fsdp2 bare: ranks agree: True, as bare: True",
+        "fsdp2 neutral: ranks agree: True, as bare: True",
+        "fsdp2 adaptive: ranks agree: True, as bare: False",
+        "fsdp2 shrunk: ranks agree: True, as bare: False",
+        "multipliers of shards as of replicas: True",
+    ], done.stderr
