@@ -21,6 +21,7 @@ from gnoise.stats.intervals import Interval, jackknife
 from gnoise.stats.sketch import abs_quantiles, bucket_edges, leave_one_out, merge, total
 
 _POINTS, _LINE_POINTS = 600, 150
+_SMALLEST_ALPHA = 0.5  # the stable law is computed from there on
 _LAST_BUCKETS = 100
 _NEAREST = 0.1
 _BEYOND = 20
@@ -112,7 +113,7 @@ def _draw(views: Sequence[_View], alpha: float | None, scale_pairs: int) -> go.F
     if len(views) > 1:
         share = standardised_gaussian_survival(x, scale_pairs)
         figure.add_trace(_line("Gaussian, own scale measured", x, share, "dot", _ORANGE))
-    if alpha is not None:
+    if alpha is not None and alpha >= _SMALLEST_ALPHA:
         name = f"stable, α = {number(alpha)}"
         figure.add_trace(_line(name, x, stable_survival(x, alpha), "dashdot", _BLUE))
     figure.add_trace(_line("Cauchy", x, cauchy_survival(x), "dash", GREY))

@@ -178,8 +178,8 @@ def coarse_bins(sketch: Sketch, bins: int = _COARSE_BINS) -> Bins:
     first, last = np.searchsorted(below, 0, side="right") - 1, np.searchsorted(below, below[-1])
     low, middle, high = quantiles(sketch, _CENTRAL)
     scale = max(0.5 * float(high - low), float(np.spacing(np.abs(middle))))
-    reach = np.arcsinh((ends[[first, last]] - middle) / scale)
-    wanted = middle + scale * np.sinh(np.linspace(*reach, bins + 1))
+    left, right = np.arcsinh((ends[[first, last]] - middle) / scale)
+    wanted = middle + scale * np.sinh(np.linspace(left, right, bins + 1))
     above = np.clip(np.searchsorted(ends, wanted), 1, ends.size - 1)
     nearest = above - (wanted - ends[above - 1] < ends[above] - wanted)
     nearest[[0, -1]] = first, last

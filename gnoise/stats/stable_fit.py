@@ -4,26 +4,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.interpolate import CubicSpline
+from numpy.typing import ArrayLike
 
 from gnoise.records import Sketch, Status
 from gnoise.stats.sketch import bucket_edges, quantiles, total
-from gnoise.stats.stable_integral import gradient
+from gnoise.stats.stable_curve import HIGHEST_ALPHA, LOWEST_ALPHA, Curve, skewed_curve, symmetric_curve
 
 _QUARTILES = np.array([0.25, 0.5, 0.75])
 _FREQUENCIES = np.linspace(0.1, 1.0, 10)
 _FEWEST_VALUES = 50
+_FEWEST_DISTINCT = 10
 _BINS = 2048
-_LOWEST = np.array([0.5, -0.999, 1e-3, -1e3])  # of alpha, beta, gamma, delta in units of half the quartile range
-_HIGHEST = np.array([1.999, 0.999, 1e3, 1e3])
-_STEPS = 20
+_LOWEST = np.array([LOWEST_ALPHA, -0.999, 1e-3, -1e3])  # of alpha, beta, gamma, delta; half the quartile range is 1
+_HIGHEST = np.array([HIGHEST_ALPHA, 0.999, 1e3, 1e3])
+_STEPS = 40
 _SETTLED = 2e-2  # standard errors that another step would move by
 _ACCEPTED = 0.05
-_SPLINE_ERROR = 1e-5  # of the log likelihood per value; the score decides below it
+_SPLINE_ERROR = 1e-6  # of the log likelihood per value; the score decides below it
 _NORMAL_95 = 1.959963984540054
-_EVEN = np.linspace(-1.0, 1.0, 61)
-_INNER = 3.2 * (0.6 * _EVEN + 0.4 * _EVEN**3)  # nodes in asinh, closest where densities below alpha 1 are sharp
-_OUTER = np.square(np.linspace(0.0, 1.0, 10)[1:])
 _INFORMATION_GRID = 600
 
 
@@ -31,8 +29,8 @@ _INFORMATION_GRID = 600
 class StableFit:
     """A stable law (S0) fitted by maximum likelihood, or why there is none.
 
-    Standard errors and 95% ends are those of independent values. Entries of one gradient are not
-    independent: compare blocks of draws for an interval that a layer's number can carry.
+    Standard errors and 95% ends are those of independent values. Entries of one gradient are not independent: compare
+    blocks of draws for an interval that a layer's number can carry.
 
     Attributes:
         alpha: tail index in [0.5, 1.999]; at the upper end the values are Gaussian as far as they can tell.
@@ -84,7 +82,9 @@ class _Evaluation:
     information: Float[np.ndarray, "4 4"]
 
 
-def fit_stable(values_or_sketch: Float[np.ndarray, "..."] | Sketch, *, symmetric: bool = False) -> StableFit:
+def fit_stable(
+    values_or_sketch: ArrayLike | Sketch, *, symmetric: bool = False, start: StableFit | None = None
+) -> StableFit:
     r"""Fit (alpha, beta, gamma, delta) of a stable law by maximum likelihood.
 
     Starts from Kogon and Williams' regression on the characteristic function, with its phase for beta and
@@ -93,33 +93,36 @@ def fit_stable(values_or_sketch: Float[np.ndarray, "..."] | Sketch, *, symmetric
     $$\theta \leftarrow \theta + I(\theta)^{-1} \frac1n \sum_k c_k\, \dot\ell(z_k; \theta)$$
 
     on values gathered into at most 2,048 bins even in asinh, each at its mean. Densities and their derivatives are
-    integrated at some 70 points a step and splined. The fit has settled when another step would move no
-    parameter by a fiftieth of its standard error; one that stops with more than a twentieth left is refused.
+    integrated at some 140 points a step and splined, or looked up where beta is held at 0. The fit has settled
+    when another step would move no parameter by a fiftieth of its standard error; one that stops with more than a
+    twentieth left is refused.
 
     Args:
-        values_or_sketch: plain values of any shape, or a sketch (whose exact zeros take no part).
-        symmetric: hold beta at 0.
+        values_or_sketch: numbers in an array of any shape, a list, or a sketch (whose exact zeros take no part).
+        symmetric: hold beta at 0; some thirty times faster.
+        start: an earlier fit of values like these, in place of the regression.
 
     References:
         Kogon & Williams 1998, *Characteristic function based estimation of stable distribution parameters*.
         DuMouchel 1973, *On the asymptotic normality of the maximum-likelihood estimate when sampling from a
         stable distribution*, Annals of Statistics 1(5).
     """
-    n, problem = _problem(values_or_sketch)
+    given = values_or_sketch if isinstance(values_or_sketch, Sketch) else np.asarray(values_or_sketch, np.float64)
+    n, problem = _problem(given)
     if problem is not Status.OK:
         return _none(n, problem)
-    data = _data_of_sketch(values_or_sketch) if isinstance(values_or_sketch, Sketch) else _data(values_or_sketch)
+    data = _data_of_sketch(given) if isinstance(given, Sketch) else _data(given)
     if data is None:
-        return _none(n, Status.CONSTANT)
+        return _none(n, Status.FEW_DISTINCT)
     free = np.array([True, not symmetric, True, True])
-    theta = _start(data, free)
-    here, left = _evaluate(theta, data), np.inf
+    theta = _start(data, free) if start is None or start.status is not Status.OK else _resume(start, data, free)
+    here, left = _evaluate(theta, data, free), np.inf
     for _ in range(_STEPS):
         step, moving = _step(theta, here, free)
         left = float(np.max(np.abs(step) * np.sqrt(n * np.diag(here.information)), where=moving, initial=0.0))
         if left < _SETTLED:
             break
-        trial, there = _improve(theta, step, here, data)
+        trial, there = _improve(theta, step, here, data, free)
         if there is None:
             break
         theta, here = trial, there
@@ -128,16 +131,29 @@ def fit_stable(values_or_sketch: Float[np.ndarray, "..."] | Sketch, *, symmetric
     return _report(theta, here, free, data, n)
 
 
-def _problem(values_or_sketch: Float[np.ndarray, "..."] | Sketch) -> tuple[int, Status]:
+def stable_information(alpha: float, beta: float) -> Float[np.ndarray, "4 4"]:
+    r"""Compute Fisher's information about (alpha, beta, gamma, delta) in one value of the standard law.
+
+    Its inverse over $n$ is the Cramér–Rao bound of $n$ values.
+
+    Args:
+        alpha: tail index in [0.5, 1.999].
+        beta: skewness in [−0.999, 0.999].
+    """
+    reach = 1.0 + 18.4 / alpha  # one value in 10⁸ lies farther
+    return _information(skewed_curve(alpha, beta, reach, reach), 1.0, reach, reach)
+
+
+def _problem(given: Float[np.ndarray, "..."] | Sketch) -> tuple[int, Status]:
     """Count what can take part; say why nothing can be fitted, ``OK`` where something can."""
-    if isinstance(values_or_sketch, Sketch):
-        n = total(values_or_sketch)
-        zeros = n == 0 and values_or_sketch.zeros > 0
-        finite, constant = values_or_sketch.nonfinite == 0, values_or_sketch.buckets.size == 1
+    if isinstance(given, Sketch):
+        n = total(given)
+        zeros = n == 0 and given.zeros > 0
+        finite, constant = given.nonfinite == 0, given.buckets.size == 1
     else:
-        n, finite = values_or_sketch.size, bool(np.isfinite(values_or_sketch).all())
-        zeros = n > 0 and not values_or_sketch.any()
-        constant = n > 0 and bool(values_or_sketch.min() == values_or_sketch.max())
+        n, finite = given.size, bool(np.isfinite(given).all())
+        zeros = n > 0 and not given.any()
+        constant = n > 0 and bool(given.min() == given.max())
     if not finite:
         return n, Status.NON_FINITE
     if zeros:
@@ -148,33 +164,31 @@ def _problem(values_or_sketch: Float[np.ndarray, "..."] | Sketch) -> tuple[int, 
 
 
 def _data(values: Float[np.ndarray, "..."]) -> _Data | None:
-    flat = values.reshape(-1).astype(np.float64)
+    flat = values.reshape(-1)
     low, centre, high = np.quantile(flat, _QUARTILES)
-    if high <= low:
-        return None
-    scale = 0.5 * float(high - low)
-    return _binned((flat - centre) / scale, np.ones(flat.size), float(centre), scale)
+    return _binned(flat, np.ones(flat.size), float(centre), 0.5 * float(high - low))
 
 
 def _data_of_sketch(sketch: Sketch) -> _Data | None:
     low, centre, high = quantiles(sketch, _QUARTILES)
-    if high <= low:
-        return None
     lower, upper = bucket_edges(sketch.buckets)
-    scale = 0.5 * float(high - low)
-    z = (0.5 * (lower + upper) - centre) / scale
-    return _binned(z, sketch.counts.astype(np.float64), float(centre), scale)
+    counts = sketch.counts.astype(np.float64)
+    return _binned(0.5 * (lower + upper), counts, float(centre), 0.5 * float(high - low))
 
 
-def _binned(z: Float[np.ndarray, " any"], counts: Float[np.ndarray, " any"], centre: float, scale: float) -> _Data:
-    """Gather values into bins even in asinh, each at the mean of what it holds."""
-    if z.size <= _BINS:
-        return _Data(centre, scale, z, counts)
-    y = np.arcsinh(z)
-    bins = np.minimum(((y - y.min()) * (_BINS / (y.max() - y.min()))).astype(np.int64), _BINS - 1)
-    held = np.bincount(bins, counts, _BINS)
-    sums = np.bincount(bins, counts * z, _BINS)
-    return _Data(centre, scale, sums[held > 0] / held[held > 0], held[held > 0])
+def _binned(
+    values: Float[np.ndarray, " any"], counts: Float[np.ndarray, " any"], centre: float, scale: float
+) -> _Data | None:
+    """Gather values into bins even in asinh, each at the mean of what it holds; none of too few."""
+    if scale <= 0.0:
+        return None
+    z = (values - centre) / scale
+    if z.size > _BINS:
+        y = np.arcsinh(z)
+        bins = np.minimum(((y - y.min()) * (_BINS / (y.max() - y.min()))).astype(np.int64), _BINS - 1)
+        held, sums = np.bincount(bins, counts, _BINS), np.bincount(bins, counts * z, _BINS)
+        z, counts = sums[held > 0] / held[held > 0], held[held > 0]
+    return _Data(centre, scale, z, counts) if np.unique(z).size >= _FEWEST_DISTINCT else None
 
 
 def _start(data: _Data, free: Bool[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
@@ -195,28 +209,34 @@ def _start(data: _Data, free: Bool[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
     return np.clip([alpha, np.clip(beta, -0.9, 0.9), gamma, delta], _LOWEST, _HIGHEST)
 
 
-def _evaluate(theta: Float[np.ndarray, "4"], data: _Data) -> _Evaluation:
-    alpha, beta, gamma, delta = theta
+def _resume(start: StableFit, data: _Data, free: Bool[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
+    beta = start.beta if free[1] else 0.0
+    theta = [start.alpha, beta, start.gamma / data.scale, (start.delta - data.centre) / data.scale]
+    return np.clip(theta, _LOWEST, _HIGHEST)
+
+
+def _evaluate(theta: Float[np.ndarray, "4"], data: _Data, free: Bool[np.ndarray, "4"]) -> _Evaluation:
+    alpha, beta, gamma, delta = (float(value) for value in theta)
     y = np.arcsinh((data.z - delta) / gamma)
     reach = 1.0 + 9.2 / alpha  # one value in 10,000 lies farther, whatever was seen
     left, right = max(reach, -float(y.min())) + 0.1, max(reach, float(y.max())) + 0.1
-    left_nodes, right_nodes = _INNER[0] - (left + _INNER[0]) * _OUTER[::-1], _INNER[-1] + (right - _INNER[-1]) * _OUTER
-    nodes = np.concatenate([left_nodes, _INNER, right_nodes])
-    law = gradient(np.sinh(nodes), float(alpha), float(beta))
-    pdf = np.maximum(law.pdf, 1e-300)
-    by_y = law.by_x * np.cosh(nodes)  # tends to a constant in the tails, unlike the slope in x
-    spline = CubicSpline(nodes, np.stack([np.log(pdf), law.by_alpha / pdf, law.by_beta / pdf, by_y / pdf]), axis=1)
-    table = spline(y)
+    curve = skewed_curve(alpha, beta, left, right) if free[1] else symmetric_curve(alpha)
+    table = curve(y)
     share = data.counts / data.counts.sum()
-    grid = np.linspace(-left, right, _INFORMATION_GRID)
-    at_grid = spline(grid)
-    scores = _scores(at_grid, grid, gamma)
-    mass = np.exp(at_grid[0]) * np.cosh(grid) * (grid[1] - grid[0])
     return _Evaluation(
         loglik=float(share @ table[0] - np.log(gamma)),
         score=_scores(table, y, gamma) @ share,
-        information=(scores * mass) @ scores.T,
+        information=_information(curve, gamma, left, right),
     )
+
+
+def _information(curve: Curve, gamma: float, left: float, right: float) -> Float[np.ndarray, "4 4"]:
+    """Average products of scores over the law, by the trapezoid rule in asinh."""
+    grid = np.linspace(-left, right, _INFORMATION_GRID)
+    table = curve(grid)
+    scores = _scores(table, grid, gamma)
+    mass = np.exp(table[0]) * np.cosh(grid) * (grid[1] - grid[0])
+    return (scores * mass) @ scores.T
 
 
 def _scores(
@@ -244,13 +264,17 @@ def _step(
 
 
 def _improve(
-    theta: Float[np.ndarray, "4"], step: Float[np.ndarray, "4"], here: _Evaluation, data: _Data
+    theta: Float[np.ndarray, "4"],
+    step: Float[np.ndarray, "4"],
+    here: _Evaluation,
+    data: _Data,
+    free: Bool[np.ndarray, "4"],
 ) -> tuple[Float[np.ndarray, "4"], _Evaluation | None]:
     """Shorten the step until the likelihood does not fall."""
     for halving in range(8):
         trial = np.clip(theta + step * 0.5**halving, _LOWEST, _HIGHEST)
         trial[2] = max(trial[2], 0.3 * theta[2])
-        there = _evaluate(trial, data)
+        there = _evaluate(trial, data, free)
         if there.loglik >= here.loglik - _SPLINE_ERROR:
             return trial, there
     return theta, None
@@ -262,30 +286,32 @@ def _report(
     covariance = np.zeros((4, 4))
     covariance[np.ix_(free, free)] = np.linalg.inv(here.information[np.ix_(free, free)]) / n
     stderr = np.sqrt(np.diag(covariance))
-    half = _NORMAL_95 * stderr
-    alpha, beta, gamma, delta = (float(value) for value in theta)
-    growth = float(np.exp(half[2] / gamma))
+    low, high = _interval(theta, stderr)
+    unit, shift = np.array([1.0, 1.0, data.scale, data.scale]), np.array([0.0, 0.0, 0.0, data.centre])
+    ends = zip(shift + unit * theta, unit * stderr, shift + unit * low, shift + unit * high, strict=True)
     return StableFit(
-        alpha=alpha,
-        alpha_stderr=float(stderr[0]),
-        alpha_low=max(alpha - float(half[0]), 0.0),
-        alpha_high=min(alpha + float(half[0]), 2.0),
-        beta=beta,
-        beta_stderr=float(stderr[1]),
-        beta_low=max(beta - float(half[1]), -1.0),
-        beta_high=min(beta + float(half[1]), 1.0),
-        gamma=gamma * data.scale,
-        gamma_stderr=float(stderr[2]) * data.scale,
-        gamma_low=gamma * data.scale / growth,
-        gamma_high=gamma * data.scale * growth,
-        delta=data.centre + delta * data.scale,
-        delta_stderr=float(stderr[3]) * data.scale,
-        delta_low=data.centre + (delta - float(half[3])) * data.scale,
-        delta_high=data.centre + (delta + float(half[3])) * data.scale,
+        *(float(number) for parameter in ends for number in parameter),
         loglik=n * (here.loglik - float(np.log(data.scale))),
         n=n,
         status=Status.OK,
     )
+
+
+def _interval(
+    theta: Float[np.ndarray, "4"], stderr: Float[np.ndarray, "4"]
+) -> tuple[Float[np.ndarray, "4"], Float[np.ndarray, "4"]]:
+    """Step 1.96 standard errors to both sides, on scales on which a standard error changes little with its parameter.
+
+    Towards alpha 2 and beta ±1 standard errors shrink with the square root of the distance, so alpha / 2 moves as the
+    square of a sine and beta as a sine; gamma moves as an exponential.
+    """
+    alpha, beta, gamma, delta = theta
+    place = np.array([np.arcsin(np.sqrt(alpha / 2.0)), np.arcsin(beta), np.log(gamma), delta])
+    slope = np.array([0.5 / np.sqrt(alpha * (2.0 - alpha)), 1.0 / np.sqrt(1.0 - beta**2), 1.0 / gamma, 1.0])
+    ends = place + _NORMAL_95 * slope * stderr * np.array([[-1.0], [1.0]])
+    angle = np.clip(ends[:, 0], 0.0, np.pi / 2.0), np.clip(ends[:, 1], -np.pi / 2.0, np.pi / 2.0)
+    low, high = np.stack([2.0 * np.sin(angle[0]) ** 2, np.sin(angle[1]), np.exp(ends[:, 2]), ends[:, 3]], axis=1)
+    return low, high
 
 
 def _none(n: int, status: Status) -> StableFit:

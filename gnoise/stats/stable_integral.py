@@ -1,22 +1,19 @@
-"""Integrate a stable law's density, tails and parameter gradient along the path of steepest descent."""
+"""Integrate a stable law's density and tails along the path of steepest descent."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from gnoise.stats.stable_path import NODES, WEIGHTS, Law, Panels, bracket_gradient, end_angles, first_panels, nodes_of
+from gnoise.stats.stable_path import NODES, WEIGHTS, Law, Panels, end_angles, first_panels, nodes_of
 
 _LAST = np.arange(13, 16)
 _LAST_COEFFICIENTS = (
     np.polynomial.legendre.legvander(NODES, 15)[:, _LAST] * WEIGHTS[:, None] * (2.0 * _LAST + 1.0) / 2.0
 )
 _FINEST = 1e-12  # of the whole, in the last Legendre coefficients of a panel
-_FINE = 1e-6
 _DEEPEST = 34
 _LEFT = 39.0  # e^-39 is below the rounding of what is summed
-_LEFT_FINE = 17.0
 _FAR = 1e3  # beyond it angles near pi would lose the tail's digits
 _BATCH = 128
 
@@ -27,15 +24,6 @@ class Integrals(NamedTuple):
     pdf: Float[np.ndarray, " points"]
     sf: Float[np.ndarray, " points"]
     cdf: Float[np.ndarray, " points"]
-
-
-class Gradient(NamedTuple):
-    """A density and how it changes with each argument."""
-
-    pdf: Float[np.ndarray, " points"]
-    by_x: Float[np.ndarray, " points"]
-    by_alpha: Float[np.ndarray, " points"]
-    by_beta: Float[np.ndarray, " points"]
 
 
 def integrate(x: Float[np.ndarray, " points"], alpha: float, beta: float) -> Integrals:
@@ -54,41 +42,19 @@ def integrate(x: Float[np.ndarray, " points"], alpha: float, beta: float) -> Int
     References:
         Nolan 2020, *Univariate stable distributions*, section 3.2 (the path); the variable is this project's.
     """
-    mirrored, reached = _mirrored(x, alpha, beta), _reached(x, alpha, beta)
+    away, reached = mirrored(x, alpha, beta), _reached(x, alpha, beta)
     pdf = np.zeros(x.size)
     cdf = np.full(x.size, 0.0 if beta > 0.0 else 1.0)
     sf = 1.0 - cdf
     for mirror in (False, True):
         law = Law(alpha, -beta if mirror else beta)
-        points = np.flatnonzero(reached & (mirrored == mirror))
+        points = np.flatnonzero(reached & (away == mirror))
         for at in range(0, points.size, _BATCH):
             here = points[at : at + _BATCH]
             density, above, below = _integrate(-x[here] if mirror else x[here], law)
             pdf[here] = density
             sf[here], cdf[here] = (below, above) if mirror else (above, below)
     return Integrals(pdf, sf, cdf)
-
-
-def gradient(x: Float[np.ndarray, " points"], alpha: float, beta: float) -> Gradient:
-    r"""Integrate a standard density and its derivatives, to about 7 digits and several times faster.
-
-    The path does not have to move with the parameters (Cauchy), so the derivatives are
-    $\frac1\pi \mathrm{Re} \int \dot E e^{E} dt$ on the same nodes: no differences of densities are taken.
-
-    Args:
-        x: in S0.
-        alpha: tail index in [0.5, 2).
-        beta: skewness in (−1, 1).
-    """
-    mirrored = _mirrored(x, alpha, beta)
-    out = np.empty((4, x.size))
-    for mirror in (False, True):
-        law, points = Law(alpha, -beta if mirror else beta), np.flatnonzero(mirrored == mirror)
-        if points.size:
-            panels = first_panels(law, -x[points] if mirror else x[points], _LEFT_FINE)
-            out[:, points] = _refine(law, panels, _gradient_terms, np.zeros((4, points.size)), _FINE) / np.pi
-            out[1::2, points] *= -1.0 if mirror else 1.0
-    return Gradient(*out)
 
 
 def _reached(x: Float[np.ndarray, " points"], alpha: float, beta: float) -> Bool[np.ndarray, " points"]:
@@ -98,8 +64,14 @@ def _reached(x: Float[np.ndarray, " points"], alpha: float, beta: float) -> Bool
     return beta * x > -1.0 / np.tan(np.pi * (1.0 - alpha) / 2.0)
 
 
-def _mirrored(x: Float[np.ndarray, " points"], alpha: float, beta: float) -> Bool[np.ndarray, " points"]:
-    """Choose the orientation in which small angles decide: the far tail, or nearer the saddle of a light one."""
+def mirrored(x: Float[np.ndarray, " points"], alpha: float, beta: float) -> Bool[np.ndarray, " points"]:
+    """Choose the orientation in which small angles decide: the far tail, or nearer the saddle of a light one.
+
+    Args:
+        x: in S0.
+        alpha: tail index.
+        beta: skewness.
+    """
     half = np.pi * (alpha - 1.0) / 2.0
     side = np.where(x < 0.0, -1.0, 1.0)
     to_the_right = np.abs(x) * np.sin(half) >= beta * side * np.cos(half)
@@ -114,7 +86,7 @@ def _integrate(x: Float[np.ndarray, " points"], law: Law) -> Integrals:
     before, after = np.abs(panels.chi_left[: x.size] - first), np.abs(last - panels.chi_right[-x.size :])
     body = before + np.where(forward, first, np.pi - first)
     rest = after + np.where(forward, np.pi - last, last)
-    sums = _refine(law, panels, _integral_terms, np.stack([np.zeros(x.size), body, rest]), _FINEST) / np.pi
+    sums = _refine(law, panels, np.stack([np.zeros(x.size), body, rest])) / np.pi
     # The larger tail is 1 minus the smaller, which alone is integrated to full precision.
     body = np.where(sums[1] < sums[2], sums[1], 1.0 - sums[2])
     rest = np.where(sums[1] < sums[2], 1.0 - sums[1], sums[2])
@@ -124,23 +96,18 @@ def _integrate(x: Float[np.ndarray, " points"], law: Law) -> Integrals:
 def _refine(
     law: Law,
     panels: Panels,
-    terms: Callable[[Law, Panels], Float[np.ndarray, "rows panels nodes"]],
-    done: Float[np.ndarray, "rows points"],
-    tolerance: float,
-) -> Float[np.ndarray, "rows points"]:
+    done: Float[np.ndarray, "3 points"],
+) -> Float[np.ndarray, "3 points"]:
     """Halve panels until each is resolved; add the integrals of all terms to what is done."""
     points = done.shape[1]
     for _ in range(_DEEPEST):
         half = 0.5 * (panels.right - panels.left)
-        values = terms(law, panels)
+        values = _integral_terms(law, panels)
         parts = values @ WEIGHTS * half
         whole = np.abs(done + np.stack([np.bincount(panels.owner, part, points) for part in parts]))
-        if terms is _integral_terms:
-            whole[1:][whole[1:] > whole[:0:-1]] = np.inf
-        else:
-            whole = np.maximum(whole, whole[0])
+        whole[1:][whole[1:] > whole[:0:-1]] = np.inf
         unresolved = np.abs(values @ _LAST_COEFFICIENTS).sum(axis=-1) * half
-        rough = np.any(unresolved > tolerance * whole[:, panels.owner], axis=0)
+        rough = np.any(unresolved > _FINEST * whole[:, panels.owner], axis=0)
         done = done + np.stack([np.bincount(panels.owner[~rough], part[~rough], points) for part in parts])
         if not rough.any():
             break
@@ -154,14 +121,3 @@ def _integral_terms(law: Law, panels: Panels) -> Float[np.ndarray, "3 panels nod
     weight, turning = np.exp(at.exponent), np.abs(at.chi_rate)
     density = weight * np.exp(at.u) * (np.sin(at.chi) * at.u_rate + np.cos(at.chi) * at.chi_rate)
     return np.stack([density, weight * turning, -np.expm1(at.exponent) * turning]).reshape(3, -1, NODES.size)
-
-
-def _gradient_terms(law: Law, panels: Panels) -> Float[np.ndarray, "4 panels nodes"]:
-    """Compute e^E d(Re t) and its derivatives in x, alpha and beta at the same t."""
-    at = nodes_of(law, panels)
-    z = np.exp(at.u) * (np.cos(at.chi) + 1j * np.sin(at.chi))
-    # d t = −i z (u' + i chi') d p, of which the real part is wanted.
-    moving = np.exp(at.exponent) * z * (at.u_rate + 1j * at.chi_rate)
-    by_alpha, by_beta = bracket_gradient(law, at.u, at.chi)
-    rows = [moving.imag, (-z * moving).imag, (-z * by_alpha * moving).imag, (-z * by_beta * moving).imag]
-    return np.stack(rows).reshape(4, -1, NODES.size)

@@ -19,6 +19,7 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 _PANEL_LENGTH = 3.0
 _NEWTON_STEPS = 80
 _QUADRATIC = 1e-9  # a Newton step this small (relative) was the last but one that mattered
+_NEARBY = 3e-2  # close enough where what is integrated is not assumed to be real
 _SMALL_POWER = -0.6
 _SERIES = 1e-5
 _RIGHT = 7.2  # 0.6 e^7.2 > 745: nothing is left of exp(-0.6 r^alpha) beyond
@@ -89,12 +90,13 @@ class Panels:
     chi_left: Float[np.ndarray, " panels"]
     chi_right: Float[np.ndarray, " panels"]
 
-    def halved(self, law: Law, rows: Bool[np.ndarray, " panels"]) -> "Panels":
-        """Cut the marked panels in two and drop the others."""
+    def halved(self, law: Law, rows: Bool[np.ndarray, " panels"], *, nearby: bool = False) -> "Panels":
+        """Cut the marked panels in two, on the path or near it, and drop the others."""
         left, right, chi_left, chi_right = self.left[rows], self.right[rows], self.chi_left[rows], self.chi_right[rows]
         middle = 0.5 * (left + right)
         x, turn = self.x[rows], self.turn[rows]
-        chi = _solve(law, x, turn, middle, chi_left, chi_right, 0.5 * (chi_left + chi_right))
+        guess, settled = 0.5 * (chi_left + chi_right), _NEARBY if nearby else _QUADRATIC
+        chi = _solve(law, x, turn, middle, chi_left, chi_right, guess, settled)
         return Panels(
             owner=np.tile(self.owner[rows], 2),
             x=np.tile(x, 2),
@@ -118,20 +120,22 @@ class Nodes:
     chi_rate: Float[np.ndarray, " nodes"]
 
 
-def first_panels(law: Law, x: Float[np.ndarray, " points"], left: float) -> Panels:
+def first_panels(law: Law, x: Float[np.ndarray, " points"], left: float, *, nearby: bool = False) -> Panels:
     """Cover each point's path, from where exp(u) is below exp(−left) of what matters to where exp(E) is 0.
 
     Args:
         law: oriented so that far tails lie at positive x.
         x: in S0.
         left: 39 for double precision.
+        nearby: let the panels' ends be near the path only, which is several times faster.
     """
     turn = np.where(x * law.sine - law.beta * (1.0 - law.cosine_gap) >= 0.0, 1.0, -1.0)
     edges, at_saddle = _edges(law, x, turn, left)
     tall_x, tall_turn = np.broadcast_to(x, edges.shape).ravel(), np.broadcast_to(turn, edges.shape).ravel()
     zero = np.zeros(edges.size)
     halfway = np.full(edges.size, np.pi / 2.0)
-    chi = _solve(law, tall_x, tall_turn, edges.ravel(), zero, zero + np.pi, halfway).reshape(edges.shape)
+    settled = _NEARBY if nearby else _QUADRATIC
+    chi = _solve(law, tall_x, tall_turn, edges.ravel(), zero, zero + np.pi, halfway, settled).reshape(edges.shape)
     start, _ = end_angles(law, turn)
     chi[0] = np.where(at_saddle, start, chi[0])  # the saddle itself is a double root
     count = edges.shape[0] - 1
@@ -161,11 +165,9 @@ def nodes_of(law: Law, panels: Panels) -> Nodes:
     u = p.ravel() - turn * chi
     value, slope = bracket(law, x, u, chi)
     rotation = np.cos(chi) + 1j * np.sin(chi)
-    change = rotation * (value + slope)
-    across = change.real - turn * change.imag
-    chi_rate = np.divide(-change.imag, across, out=np.zeros(u.size), where=across != 0.0)
+    turning = _share_of_angle(rotation, value + slope, turn)
     exponent = np.minimum(-np.exp(u) * (rotation * value).real, 0.0)
-    return Nodes(x, u, chi, exponent, 1.0 - turn * chi_rate, chi_rate)
+    return Nodes(x, u, chi, exponent, 1.0 - turn * turning, turning)
 
 
 def end_angles(
@@ -175,6 +177,34 @@ def end_angles(
     axis = np.where((turn > 0.0) == (law.eps >= 0.0), 0.0, np.pi)
     far = np.full(turn.shape, law.far_angle)
     return (axis, far) if law.eps >= 0.0 else (far, axis)
+
+
+def chi_rate(
+    law: Law,
+    x: Float[np.ndarray, " nodes"],
+    turn: Float[np.ndarray, " nodes"],
+    p: Float[np.ndarray, " nodes"],
+    chi: Float[np.ndarray, " nodes"],
+) -> Float[np.ndarray, " nodes"]:
+    """Compute how fast the path's angle changes with p.
+
+    Args:
+        law: as for :func:`first_panels`.
+        x: of each node.
+        turn: of each node's path.
+        p: places on the path.
+        chi: angles there.
+    """
+    value, slope = bracket(law, x, p - turn * chi, chi)
+    return _share_of_angle(np.cos(chi) + 1j * np.sin(chi), value + slope, turn)
+
+
+def _share_of_angle(
+    rotation: Complex[np.ndarray, " nodes"], moved: Complex[np.ndarray, " nodes"], turn: Float[np.ndarray, " nodes"]
+) -> Float[np.ndarray, " nodes"]:
+    along, aside = np.real(rotation * moved), np.imag(rotation * moved)
+    across = along - turn * aside
+    return np.divide(-aside, across, out=np.zeros(turn.size), where=across != 0.0)
 
 
 def _edges(
@@ -263,6 +293,7 @@ def _solve(
     one_end: Float[np.ndarray, " nodes"],
     other_end: Float[np.ndarray, " nodes"],
     guess: Float[np.ndarray, " nodes"],
+    settled: float = _QUADRATIC,
 ) -> Float[np.ndarray, " nodes"]:
     """Find the angle at which E is real, by Newton's rule inside a bracket (the angle is monotone in p)."""
     low, high = np.minimum(one_end, other_end), np.maximum(one_end, other_end)
@@ -279,7 +310,7 @@ def _solve(
         trial = at - step
         inside = (trial >= low[left]) & (trial <= high[left])
         chi[left] = np.where(inside, trial, 0.5 * (low[left] + high[left]))
-        left = left[~(inside & (np.abs(step) <= _QUADRATIC * at)) & (high[left] - low[left] > 1e-16 * at)]
+        left = left[~(inside & (np.abs(step) <= settled * at)) & (high[left] - low[left] > 1e-16 * at)]
     return chi
 
 

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import gamma
 
 from gnoise.charts.laws import (
     cauchy_survival,
@@ -16,6 +17,7 @@ from gnoise.charts.tail import tail
 from gnoise.records import SketchSample
 from gnoise.stats.sketch import sketch_from_values
 from gnoise.stats.stable import stable_rvs
+from gnoise.stats.stable_law import stable_quantile
 from tests.charts.records import known, sketches
 
 PAIRS = 16
@@ -128,11 +130,19 @@ def test_stable_survival_is_that_of_simulated_values(alpha: float) -> None:
 
 def test_stable_survival_meets_the_closed_forms() -> None:
     x = np.geomspace(0.01, 1e3, 60)
-    np.testing.assert_allclose(stable_survival(x, 2.0), gaussian_survival(x), atol=2e-5)
-    np.testing.assert_allclose(stable_survival(x, 1.0), cauchy_survival(x))
+    np.testing.assert_allclose(stable_survival(x, 2.0), gaussian_survival(x), rtol=1e-9, atol=1e-300)
+    np.testing.assert_allclose(stable_survival(x, 1.0), cauchy_survival(x), rtol=1e-11)
     np.testing.assert_allclose(stable_survival(x, 1.01), cauchy_survival(x), rtol=0.08)
     np.testing.assert_allclose(cauchy_survival(x), 2 * stats.cauchy.sf(x), rtol=1e-12)
     assert gaussian_survival(np.array([1.0]))[0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("alpha", [0.6, 1.3, 1.95])
+def test_stable_survival_keeps_its_digits_in_the_far_tail(alpha: float) -> None:
+    x = np.array([1e8, 1e12])
+    share = stable_survival(x, alpha)
+    power = 2.0 / np.pi * gamma(alpha) * np.sin(np.pi * alpha / 2.0) * (x * stable_quantile(0.75, alpha, 0.0)) ** -alpha
+    np.testing.assert_allclose(share, power, rtol=1e-4)
 
 
 @pytest.mark.parametrize("pairs", [8, 16, 64])

@@ -8,7 +8,7 @@ import pytest
 from gnoise.records import Status
 from gnoise.stats.sketch import sketch_from_values
 from gnoise.stats.stable import stable_rvs
-from gnoise.stats.stable_fit import StableFit, fit_stable
+from gnoise.stats.stable_fit import StableFit, fit_stable, stable_information
 from gnoise.stats.stable_law import stable_pdf
 
 PARAMETERS = ("alpha", "beta", "gamma", "delta")
@@ -33,10 +33,10 @@ def test_truth_lies_within_the_standard_errors(alpha: float, beta: float) -> Non
 
 def test_errors_scatter_as_the_standard_errors_say() -> None:
     rng = np.random.default_rng(5)
-    fits = [fit_stable(stable_rvs(1.5, 0.3, 1000, rng)) for _ in range(24)]
+    fits = [fit_stable(stable_rvs(1.5, 0.3, 1000, rng)) for _ in range(16)]
     scores = np.array([_z_scores(fit, (1.5, 0.3, 1.0, 0.0)) for fit in fits])
-    assert np.all(np.abs(scores.mean(axis=0)) < 3.5 / np.sqrt(24))
-    assert np.all((scores.std(axis=0) > 0.55) & (scores.std(axis=0) < 1.5))
+    assert np.all(np.abs(scores.mean(axis=0)) < 3.5 / np.sqrt(16))
+    assert np.all((scores.std(axis=0) > 0.45) & (scores.std(axis=0) < 1.6))
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,50 @@ def test_sketch_and_values_agree_and_symmetry_holds_beta() -> None:
     assert held.alpha == pytest.approx(from_values.alpha, abs=from_values.alpha_stderr)
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_start_does_not_change_where_a_fit_ends(symmetric: bool) -> None:
+    values = stable_rvs(1.6, 0.0, 5000, np.random.default_rng(15), gamma=3.0, delta=-2.0)
+    fit = fit_stable(values, symmetric=symmetric)
+    away = dataclasses.replace(fit, alpha=1.3, beta=0.3, gamma=2.0, delta=-1.0)
+    again = fit_stable(values, symmetric=symmetric, start=away)
+    assert again.status is Status.OK
+    for name in PARAMETERS:
+        assert getattr(again, name) == pytest.approx(getattr(fit, name), abs=0.05 * fit.gamma_stderr)
+    assert again.loglik == pytest.approx(fit.loglik, abs=0.02)
+    failed = fit_stable([])
+    assert fit_stable(values, symmetric=symmetric, start=failed) == fit
+
+
+def test_intervals_of_alpha_hold_the_truth_near_2() -> None:
+    rng = np.random.default_rng(16)
+    fits = [fit_stable(stable_rvs(1.95, 0.0, 1000, rng), symmetric=True) for _ in range(200)]
+    assert 182 <= sum(fit.alpha_low <= 1.95 <= fit.alpha_high for fit in fits) <= 198
+    assert all(0.0 <= fit.alpha_low < fit.alpha_high <= 2.0 for fit in fits)
+
+
+def test_intervals_of_beta_hold_the_truth_where_little_is_known_of_it() -> None:
+    # Plain Wald intervals hold it in half of such runs: at ±0.999 the standard error is next to nothing.
+    rng = np.random.default_rng(18)
+    fits = [fit_stable(stable_rvs(1.95, 0.9, 1000, rng)) for _ in range(8)]
+    assert any(fit.beta > 0.99 for fit in fits)
+    assert sum(fit.beta_low <= 0.9 <= fit.beta_high for fit in fits) >= 7
+    assert all(-1.0 <= fit.beta_low < fit.beta_high <= 1.0 for fit in fits)
+
+
+def test_information_of_a_cauchy_law_is_the_closed_form() -> None:
+    information = stable_information(1.0, 0.0)
+    np.testing.assert_allclose(np.diag(information)[2:], 0.5, rtol=1e-3)
+    assert np.sqrt(np.linalg.inv(information)[0, 0]) == pytest.approx(1.103, rel=0.01)
+
+
+def test_lists_integers_and_float32_are_fitted_alike() -> None:
+    values = np.round(100.0 * stable_rvs(1.5, 0.0, 200, np.random.default_rng(17)))
+    fit = fit_stable(values, symmetric=True)
+    assert fit.status is Status.OK
+    for alike in (values.tolist(), values.astype(np.int64), values.astype(np.float32), values.reshape(10, 20)):
+        assert fit_stable(alike, symmetric=True) == fit
+
+
 @pytest.mark.parametrize("factor", [1e-30, 1e30])
 def test_scale_and_shift_carry_over(factor: float) -> None:
     values = stable_rvs(1.6, -0.4, 3000, np.random.default_rng(10))
@@ -103,7 +147,9 @@ def test_gaussian_values_are_at_the_upper_end() -> None:
     [
         (np.zeros(100), Status.ALL_ZERO),
         (np.ones(100), Status.CONSTANT),
-        (np.repeat([0.0, 1.0], [10, 90]), Status.CONSTANT),
+        (np.repeat([0.0, 1.0], [10, 90]), Status.FEW_DISTINCT),
+        (np.repeat([0.0, 1.0], 50), Status.FEW_DISTINCT),
+        (np.repeat([-1e30, 1e-30, 3.0, 7.0], 50), Status.FEW_DISTINCT),
         (np.arange(20.0), Status.TOO_FEW_VALUES),
         (np.array([]), Status.TOO_FEW_VALUES),
         (np.append(np.arange(100.0), np.nan), Status.NON_FINITE),
@@ -116,7 +162,8 @@ def test_odd_values_give_a_status(values: np.ndarray, status: Status) -> None:
     numbers = dataclasses.asdict(fit)
     assert all(numbers[name] == 0.0 for name in numbers if name not in ("n", "status"))
     if np.isfinite(values).all():
-        assert fit_stable(sketch_from_values(values.astype(np.float32))).status in (status, Status.TOO_FEW_VALUES)
+        of_sketch = fit_stable(sketch_from_values(values)).status  # which has no zeros
+        assert of_sketch in (status, Status.TOO_FEW_VALUES, Status.CONSTANT)
 
 
 @pytest.mark.parametrize(
