@@ -21,6 +21,8 @@ _STEPS = 40
 _SETTLED = 2e-2  # standard errors that another step would move by
 _ACCEPTED = 0.05
 _SPLINE_ERROR = 1e-6  # of the log likelihood per value; the score decides below it
+_SHORTENINGS = 8
+_TURNED = 0.5
 _NORMAL_95 = 1.959963984540054
 _INFORMATION_GRID = 600
 
@@ -82,6 +84,15 @@ class _Evaluation:
     information: Float[np.ndarray, "4 4"]
 
 
+@dataclass(frozen=True)
+class _Summit:
+    """Where a climb ended, and the standard errors that another step would have moved by."""
+
+    theta: Float[np.ndarray, "4"]
+    here: _Evaluation
+    left: float
+
+
 def fit_stable(
     values_or_sketch: ArrayLike | Sketch, *, symmetric: bool = False, start: StableFit | None = None
 ) -> StableFit:
@@ -99,7 +110,7 @@ def fit_stable(
 
     Args:
         values_or_sketch: numbers in an array of any shape, a list, or a sketch (whose exact zeros take no part).
-        symmetric: hold beta at 0; some thirty times faster.
+        symmetric: hold beta at 0; several times faster.
         start: an earlier fit of values like these, in place of the regression.
 
     References:
@@ -116,19 +127,10 @@ def fit_stable(
         return _none(n, Status.FEW_DISTINCT)
     free = np.array([True, not symmetric, True, True])
     theta = _start(data, free) if start is None or start.status is not Status.OK else _resume(start, data, free)
-    here, left = _evaluate(theta, data, free), np.inf
-    for _ in range(_STEPS):
-        step, moving = _step(theta, here, free)
-        left = float(np.max(np.abs(step) * np.sqrt(n * np.diag(here.information)), where=moving, initial=0.0))
-        if left < _SETTLED:
-            break
-        trial, there = _improve(theta, step, here, data, free)
-        if there is None:
-            break
-        theta, here = trial, there
-    if left > _ACCEPTED:
+    summit = _climb(theta, data, free, n)
+    if summit.left > _ACCEPTED:
         return _none(n, Status.NOT_CONVERGED)
-    return _report(theta, here, free, data, n)
+    return _report(summit, free, data, n)
 
 
 def stable_information(alpha: float, beta: float) -> Float[np.ndarray, "4 4"]:
@@ -246,6 +248,21 @@ def _scores(
     return np.stack([table[1], table[2], scale / gamma, location / gamma])
 
 
+def _climb(theta: Float[np.ndarray, "4"], data: _Data, free: Bool[np.ndarray, "4"], n: int) -> _Summit:
+    """Take scoring steps until the next would be small beside the standard errors, or none helps."""
+    here, left = _evaluate(theta, data, free), np.inf
+    for _ in range(_STEPS):
+        step, moving = _step(theta, here, free)
+        left = float(np.max(np.abs(step) * np.sqrt(n * np.diag(here.information)), where=moving, initial=0.0))
+        if left < _SETTLED:
+            break
+        trial, there = _improve(theta, step, here, data, free)
+        if there is None:
+            break
+        theta, here = trial, there
+    return _Summit(theta, here, left)
+
+
 def _step(
     theta: Float[np.ndarray, "4"], here: _Evaluation, free: Bool[np.ndarray, "4"]
 ) -> tuple[Float[np.ndarray, "4"], Bool[np.ndarray, "4"]]:
@@ -259,7 +276,6 @@ def _step(
         if not pushed.any():
             break
         moving &= ~pushed
-        moving[1] &= not pushed[0]  # a Gaussian has no skewness to look for
     return step, moving
 
 
@@ -270,19 +286,25 @@ def _improve(
     data: _Data,
     free: Bool[np.ndarray, "4"],
 ) -> tuple[Float[np.ndarray, "4"], _Evaluation | None]:
-    """Shorten the step until the likelihood does not fall."""
-    for halving in range(8):
-        trial = np.clip(theta + step * 0.5**halving, _LOWEST, _HIGHEST)
+    """Shorten the step until the likelihood does not fall and its slope along the step has not turned round.
+
+    Where the observed information is twice the expected one, whole scoring steps would swing from side to side.
+    """
+    fraction = 1.0
+    for _ in range(_SHORTENINGS):
+        trial = np.clip(theta + step * fraction, _LOWEST, _HIGHEST)
         trial[2] = max(trial[2], 0.3 * theta[2])
         there = _evaluate(trial, data, free)
-        if there.loglik >= here.loglik - _SPLINE_ERROR:
+        before, after = float(here.score @ (trial - theta)), float(there.score @ (trial - theta))
+        risen = there.loglik >= here.loglik - _SPLINE_ERROR
+        if risen and after >= -_TURNED * before:
             return trial, there
+        fraction *= float(np.clip(before / (before - after), 0.1, 0.7)) if after < 0.0 < before else 0.5
     return theta, None
 
 
-def _report(
-    theta: Float[np.ndarray, "4"], here: _Evaluation, free: Bool[np.ndarray, "4"], data: _Data, n: int
-) -> StableFit:
+def _report(summit: _Summit, free: Bool[np.ndarray, "4"], data: _Data, n: int) -> StableFit:
+    theta, here = summit.theta, summit.here
     covariance = np.zeros((4, 4))
     covariance[np.ix_(free, free)] = np.linalg.inv(here.information[np.ix_(free, free)]) / n
     stderr = np.sqrt(np.diag(covariance))
