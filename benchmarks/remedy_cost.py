@@ -13,9 +13,11 @@ from collections.abc import Callable
 import torch
 from report import Cell, publish
 from torch import nn
+from torch.optim import Optimizer
 
 from gnoise.remedies import (
     Transform,
+    adaclip,
     adagc,
     agc,
     clip_coordinates,
@@ -57,7 +59,7 @@ def main() -> None:
         return seconds
 
     rows: list[tuple[Cell, ...]] = []
-    for name, transform in _transforms(len(shapes)).items():
+    for name, transform in _transforms(len(shapes), optimizer).items():
         rows.append(_row(name, Wrapped(name, transform, parameters), step, options.rounds))
         print(*rows[-1])
     publish(
@@ -75,7 +77,8 @@ def main() -> None:
 
 
 def _row(name: str, wrapped: Wrapped, step: Callable[[Wrapped | None], float], rounds: int) -> tuple[Cell, ...]:
-    step(None), step(wrapped)  # first steps make states and warm allocators
+    step(None)  # first steps make states and warm allocators
+    step(wrapped)
     pairs: list[tuple[float, float]] = []
     for number in range(rounds):
         # The order changes from round to round, so that neither side always comes first.
@@ -89,12 +92,14 @@ def _row(name: str, wrapped: Wrapped, step: Callable[[Wrapped | None], float], r
     return name, bare, ours, middle, low, high
 
 
-def _transforms(tensors: int) -> dict[str, Transform]:
+def _transforms(tensors: int, optimizer: Optimizer) -> dict[str, Transform]:
     return {
         "clip_value(τ)": clip_value(2e-3),
         "clip_value([τ, …])": clip_value([2e-3] * tensors),
         "clip_value() tracked": clip_value(),
         "clip_coordinates()": clip_coordinates(),
+        "clip_coordinates(adam=…)": clip_coordinates(adam=optimizer),
+        "adaclip()": adaclip(),
         "clip_norm(c)": clip_norm(0.1),
         "clip_global_norm(c)": clip_global_norm(0.1),
         "agc()": agc(),
@@ -104,6 +109,7 @@ def _transforms(tensors: int) -> dict[str, Transform]:
         "shrink(quartic, τ)": shrink("quartic", 2e-3),
         "shrink(saturating, τ)": shrink("saturating", 2e-3),
         "shrink(rational) tracked": shrink("rational"),
+        "shrink(saturating, rows)": shrink("saturating", rows=True),
         "stabilize()": stabilize(),
     }
 

@@ -40,7 +40,7 @@ Make = Callable[[Optimizer], Transform]
 Copies = list[list[list[nn.Parameter]]]
 """Parameters by rate, seed and tensor."""
 NOISES = ("gaussian", "cauchy", "spiky", "rare rows")
-RATES = {"SGD": (0.01, 0.03, 0.1, 0.3), "AdamW": (0.01, 0.03, 0.1, 0.3)}
+RATES = {"SGD": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3), "AdamW": (0.01, 0.03, 0.1, 0.3)}
 TUNING = 6
 """Seeds the rate is chosen by; the others are reported."""
 _WORST = 1e6
