@@ -69,7 +69,7 @@ _ADVICE: dict[Status, str] = {
     Status.NO_SIGNAL: "the mean gradient cannot be told from noise at this many draws: profile with more --draws",
     Status.ALL_ZERO: "every gradient seen was exactly zero: is this parameter used by the loss?",
     Status.CONSTANT: "every value was the same: there is no noise to describe",
-    Status.FEW_DISTINCT: "a few numbers make up most of the values: no continuous law to fit; are they quantised?",
+    Status.FEW_DISTINCT: "one number makes up a tenth of the values: no continuous law to fit; are they rounded?",
     Status.NON_FINITE: "NaN or Inf among the gradients: look at the loss and the precision first",
     Status.NOT_CONSTANT_SLOPE: "the averaging slope changes with the number averaged: no one tail index describes it",
     Status.HEAVY_TAILED: "one-example gradients are so heavy-tailed that the truth may lie outside of this interval",

@@ -24,7 +24,7 @@ _SMALLEST = 1e-300
 
 
 def skewed_curve(alpha: float, beta: float, left: float, right: float) -> Curve:
-    """Integrate a density at some 140 points and spline it.
+    """Integrate a density at some 140 points and spline it; beyond asinh x = 25 each tail is its power.
 
     Args:
         alpha: tail index in [0.5, 1.999].
@@ -32,30 +32,36 @@ def skewed_curve(alpha: float, beta: float, left: float, right: float) -> Curve:
         left: the curve reaches from −left, at least 4,
         right: to right, at least 4.
     """
-    outer_left, outer_right = left + _INNER[0], right - _INNER[-1]
+    outer_left, outer_right = min(left, _TABLE_END) + _INNER[0], min(right, _TABLE_END) - _INNER[-1]
     nodes = np.concatenate([_INNER[0] - outer_left * _OUTER[::-1], _INNER, _INNER[-1] + outer_right * _OUTER])
-    return CubicSpline(nodes, _log_slopes(nodes, alpha, beta), axis=1)
+    return _with_power_tails(CubicSpline(nodes, _log_slopes(nodes, alpha, beta), axis=1), alpha)
 
 
 def symmetric_curve(alpha: float) -> Curve:
     r"""Look a symmetric density up in a table that is made once a process.
 
     The table holds polynomials of degree 31 in $-\log(2 - \alpha)$, in which the step from a Gaussian's flank to the
-    tail is as smooth at 1.999 as at 1.5. Beyond asinh x = 25 the tail is its power.
+    tail is as smooth at 1.999 as at 1.5.
 
     Args:
         alpha: tail index in [0.5, 1.999].
     """
     basis = np.polynomial.chebyshev.chebvander(_chebyshev_place(alpha), _DEGREE)[0]
-    half = np.tensordot(basis, _symmetric_table(), 1)
-    mirrored = half[:, :0:-1] * np.array([[1.0], [1.0], [-1.0]])
+    level, by_alpha, by_y = np.tensordot(basis, _symmetric_table(), 1)
+    half = np.stack([level, by_alpha, np.zeros(level.size), by_y])
+    mirrored = half[:, :0:-1] * np.array([[1.0], [1.0], [1.0], [-1.0]])
     nodes = np.concatenate([-_TABLE_Y[:0:-1], _TABLE_Y])
-    spline = CubicSpline(nodes, np.concatenate([mirrored, half], axis=1), axis=1)
+    return _with_power_tails(CubicSpline(nodes, np.concatenate([mirrored, half], axis=1), axis=1), alpha)
 
+
+def _with_power_tails(spline: CubicSpline, alpha: float) -> Curve:
     def curve(y: Float[np.ndarray, " points"]) -> Float[np.ndarray, "4 points"]:
-        beyond = np.maximum(np.abs(y) - _TABLE_END, 0.0)
-        level, by_alpha, by_y = spline(np.clip(y, -_TABLE_END, _TABLE_END))
-        return np.stack([level - (1.0 + alpha) * beyond, by_alpha - beyond, np.zeros(y.size), by_y])
+        near = np.clip(y, -_TABLE_END, _TABLE_END)
+        beyond = np.abs(y - near)
+        rows = spline(near)
+        rows[0] -= (1.0 + alpha) * beyond
+        rows[1] -= beyond
+        return rows
 
     return curve
 

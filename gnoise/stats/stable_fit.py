@@ -13,7 +13,9 @@ from gnoise.stats.stable_curve import HIGHEST_ALPHA, LOWEST_ALPHA, Curve, skewed
 _QUARTILES = np.array([0.25, 0.5, 0.75])
 _FREQUENCIES = np.linspace(0.1, 1.0, 10)
 _FEWEST_VALUES = 50
-_FEWEST_DISTINCT = 10
+_LARGEST_ATOM = 0.1
+_DECILES = np.linspace(0.1, 0.9, 9)
+_FARTHEST = 1e60  # in units of half the quartile range; farther out densities leave float64's range
 _BINS = 2048
 _LOWEST = np.array([LOWEST_ALPHA, -0.999, 1e-3, -1e3])  # of alpha, beta, gamma, delta; half the quartile range is 1
 _HIGHEST = np.array([HIGHEST_ALPHA, 0.999, 1e3, 1e3])
@@ -166,31 +168,35 @@ def _problem(given: Float[np.ndarray, "..."] | Sketch) -> tuple[int, Status]:
 
 
 def _data(values: Float[np.ndarray, "..."]) -> _Data | None:
+    """Standardise and bin values; none where one number makes up a tenth of them, so that deciles meet."""
     flat = values.reshape(-1)
-    low, centre, high = np.quantile(flat, _QUARTILES)
+    levels = np.quantile(flat, np.concatenate([_QUARTILES, _DECILES]))
+    low, centre, high = levels[: _QUARTILES.size]
+    if np.any(np.diff(levels[_QUARTILES.size :]) <= 0.0):
+        return None
     return _binned(flat, np.ones(flat.size), float(centre), 0.5 * float(high - low))
 
 
 def _data_of_sketch(sketch: Sketch) -> _Data | None:
+    """Standardise and bin a sketch; none where one bucket holds a tenth of it."""
     low, centre, high = quantiles(sketch, _QUARTILES)
     lower, upper = bucket_edges(sketch.buckets)
     counts = sketch.counts.astype(np.float64)
+    if counts.max() > _LARGEST_ATOM * counts.sum():
+        return None
     return _binned(0.5 * (lower + upper), counts, float(centre), 0.5 * float(high - low))
 
 
-def _binned(
-    values: Float[np.ndarray, " any"], counts: Float[np.ndarray, " any"], centre: float, scale: float
-) -> _Data | None:
-    """Gather values into bins even in asinh, each at the mean of what it holds; none of too few."""
-    if scale <= 0.0:
-        return None
-    z = (values - centre) / scale
-    if z.size > _BINS:
-        y = np.arcsinh(z)
-        bins = np.minimum(((y - y.min()) * (_BINS / (y.max() - y.min()))).astype(np.int64), _BINS - 1)
-        held, sums = np.bincount(bins, counts, _BINS), np.bincount(bins, counts * z, _BINS)
-        z, counts = sums[held > 0] / held[held > 0], held[held > 0]
-    return _Data(centre, scale, z, counts) if np.unique(z).size >= _FEWEST_DISTINCT else None
+def _binned(values: Float[np.ndarray, " any"], counts: Float[np.ndarray, " any"], centre: float, scale: float) -> _Data:
+    """Gather values into bins even in asinh, each at the mean of what it holds."""
+    with np.errstate(over="ignore"):
+        z = np.clip((values - centre) / scale, -_FARTHEST, _FARTHEST)
+    if z.size <= _BINS:
+        return _Data(centre, scale, z, counts)
+    y = np.arcsinh(z)
+    bins = np.minimum(((y - y.min()) * (_BINS / (y.max() - y.min()))).astype(np.int64), _BINS - 1)
+    held, sums = np.bincount(bins, counts, _BINS), np.bincount(bins, counts * z, _BINS)
+    return _Data(centre, scale, sums[held > 0] / held[held > 0], held[held > 0])
 
 
 def _start(data: _Data, free: Bool[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:

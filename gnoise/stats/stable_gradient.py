@@ -21,9 +21,10 @@ _HERMITE_SLOPE = np.stack(
 _LEFT = 15.0  # e^-15 of what matters is left out
 _FINE = 1e-3  # of the whole, in the last Legendre coefficients of a panel; sums are far better
 _DEEPEST = 34
-_INNER_WIDTH = 0.5
+_WIDEST = 0.6  # of a group of points, in asinh x
+_NARROWEST = 0.1
 _OUTER_FROM = 4.5
-_OUTER_WIDTH = 1.4
+_OUTER_STRETCH = 3.0  # tails bend less: there groups are wider
 _UNRESOLVED = 1e-2
 _GROWN = 1.0
 
@@ -55,7 +56,7 @@ def gradient(x: Float[np.ndarray, " points"], alpha: float, beta: float) -> Grad
     $$f(x) = \frac1\pi \, \mathrm{Re} \int e^{E_c(z) - (x - c) z} dt,$$
 
     and derivatives are integrals of $\dot E e^{E}$ on the same nodes. Points for which the integrand grows or cancels
-    there, as in a light tail, get a contour of their own.
+    there, as in a light tail, get contours of smaller groups, at last of their own.
 
     Args:
         x: in S0.
@@ -73,18 +74,23 @@ def gradient(x: Float[np.ndarray, " points"], alpha: float, beta: float) -> Grad
     return Gradient(*out)
 
 
-def _on_shared_contours(law: Law, x: Float[np.ndarray, " points"]) -> Float[np.ndarray, "4 points"]:
+def _on_shared_contours(
+    law: Law, x: Float[np.ndarray, " points"], width: float = _WIDEST
+) -> Float[np.ndarray, "4 points"]:
+    """Group points; those that their group's contour does not serve go into narrower groups, at last alone."""
     y = np.arcsinh(x)
     beyond = np.maximum(np.abs(y) - _OUTER_FROM, 0.0)
-    stretched = np.clip(y, -_OUTER_FROM, _OUTER_FROM) / _INNER_WIDTH + np.sign(y) * beyond / _OUTER_WIDTH
+    place = np.clip(y, -_OUTER_FROM, _OUTER_FROM) + np.sign(y) * beyond / _OUTER_STRETCH
     # Below alpha 1 the far ends of paths lie apart on the two sides of the S1 centre.
     side = x * law.sine >= law.beta * (1.0 - law.cosine_gap)
-    _, group = np.unique(2.0 * np.floor(stretched) + side, return_inverse=True)
+    alone = width < _NARROWEST
+    key = np.arange(x.size) if alone else 2.0 * np.floor(place / width) + side
+    _, group = np.unique(key, return_inverse=True)
     middle = 0.5 * (_extreme(np.minimum, y, group) + _extreme(np.maximum, y, group))
-    sums, sound = _integrals(law, x, group, np.sinh(middle))
+    sums, sound = _integrals(law, x, group, x if alone else np.sinh(middle))
     poor = np.flatnonzero(~sound)
-    if poor.size:
-        sums[:, poor], _ = _integrals(law, x[poor], np.arange(poor.size), x[poor])
+    if poor.size and not alone:
+        sums[:, poor] = _on_shared_contours(law, x[poor], width / 4.0)
     return sums
 
 
@@ -142,7 +148,7 @@ def _contour(law: Law, centres: Float[np.ndarray, " groups"]) -> _Contour:
 def _by_owner(
     owner: Int[np.ndarray, " panels"], parts: Float[np.ndarray, "4 panels"], owners: int
 ) -> Float[np.ndarray, "4 owners"]:
-    return np.stack([np.bincount(owner, part, owners) for part in parts])
+    return np.stack([np.bincount(owner, part, owners) for part in parts]).astype(np.float64)  # of no panels, integers
 
 
 def _nodes(

@@ -149,6 +149,7 @@ def test_gaussian_values_are_at_the_upper_end() -> None:
         (np.ones(100), Status.CONSTANT),
         (np.repeat([0.0, 1.0], [10, 90]), Status.FEW_DISTINCT),
         (np.repeat([0.0, 1.0], 50), Status.FEW_DISTINCT),
+        (np.append(np.linspace(-1.0, 1.0, 100), np.zeros(40)), Status.FEW_DISTINCT),
         (np.repeat([-1e30, 1e-30, 3.0, 7.0], 50), Status.FEW_DISTINCT),
         (np.arange(20.0), Status.TOO_FEW_VALUES),
         (np.array([]), Status.TOO_FEW_VALUES),
@@ -162,12 +163,19 @@ def test_odd_values_give_a_status(values: np.ndarray, status: Status) -> None:
     numbers = dataclasses.asdict(fit)
     assert all(numbers[name] == 0.0 for name in numbers if name not in ("n", "status"))
     if np.isfinite(values).all():
-        of_sketch = fit_stable(sketch_from_values(values)).status  # which has no zeros
-        assert of_sketch in (status, Status.TOO_FEW_VALUES, Status.CONSTANT)
+        without_zeros = values[values != 0.0]
+        if without_zeros.size == values.size:
+            assert fit_stable(sketch_from_values(values)).status is status
 
 
 @pytest.mark.parametrize(
-    "values", [np.repeat([0.0, 1.0], 50), np.linspace(0.0, 1.0, 60), np.geomspace(1e-44, 1e30, 99)]
+    "values",
+    [
+        np.linspace(0.0, 1.0, 60),
+        np.geomspace(1e-44, 1e30, 99),
+        np.geomspace(1e-320, 1e-308, 99),
+        np.append(np.linspace(-1.0, 1.0, 99), 1e308),
+    ],
 )
 def test_strange_but_finite_values_never_give_nan(values: np.ndarray) -> None:
     fit = fit_stable(values)
