@@ -105,10 +105,10 @@ def fit_stable(
 
     $$\theta \leftarrow \theta + I(\theta)^{-1} \frac1n \sum_k c_k\, \dot\ell(z_k; \theta)$$
 
-    on values gathered into at most 2,048 bins even in asinh, each at its mean. Densities and their derivatives are
-    integrated at some 140 points a step and splined, or looked up where beta is held at 0. The fit has settled
-    when another step would move no parameter by a fiftieth of its standard error; one that stops with more than a
-    twentieth left is refused.
+    on values gathered into at most 2,048 bins, narrow in the middle and wide in the tails, each at its mean.
+    Densities and their derivatives are integrated at some 140 points a step and splined, or looked up where beta is
+    held at 0. The fit has settled when another step would move no parameter by a fiftieth of its standard error; one
+    that stops with more than a twentieth left is refused.
 
     Args:
         values_or_sketch: numbers in an array of any shape, a list, or a sketch (whose exact zeros take no part).
@@ -188,12 +188,16 @@ def _data_of_sketch(sketch: Sketch) -> _Data | None:
 
 
 def _binned(values: Float[np.ndarray, " any"], counts: Float[np.ndarray, " any"], centre: float, scale: float) -> _Data:
-    """Gather values into bins even in asinh, each at the mean of what it holds."""
+    """Gather values into bins even in asinh asinh, each at the mean of what it holds.
+
+    Bins even in asinh would be too wide beside the sharp centre of laws below alpha 1: at 10⁶ values that shifts
+    alpha by a standard error. Tails bend slowly and bear wide bins.
+    """
     with np.errstate(over="ignore"):
         z = np.clip((values - centre) / scale, -_FARTHEST, _FARTHEST)
     if z.size <= _BINS:
         return _Data(centre, scale, z, counts)
-    y = np.arcsinh(z)
+    y = np.arcsinh(np.arcsinh(z))
     bins = np.minimum(((y - y.min()) * (_BINS / (y.max() - y.min()))).astype(np.int64), _BINS - 1)
     held, sums = np.bincount(bins, counts, _BINS), np.bincount(bins, counts * z, _BINS)
     return _Data(centre, scale, sums[held > 0] / held[held > 0], held[held > 0])

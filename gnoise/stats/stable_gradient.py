@@ -25,7 +25,7 @@ _WIDEST = 0.6  # of a group of points, in asinh x
 _NARROWEST = 0.1
 _OUTER_FROM = 4.5
 _OUTER_STRETCH = 3.0  # tails bend less: there groups are wider
-_UNRESOLVED = 1e-2
+_UNRESOLVED = 1e-1
 _GROWN = 1.0
 
 
