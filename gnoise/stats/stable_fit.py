@@ -38,7 +38,7 @@ class StableFit:
 
     Attributes:
         alpha: tail index in [0.5, 1.999]; at the upper end the values are Gaussian as far as they can tell.
-        beta: skewness in [−0.999, 0.999]; nothing is known about it as alpha nears 2.
+        beta: skewness in [−0.999, 0.999]; little is known about it as alpha nears 2, as its interval says.
         gamma: scale, in units of the values.
         delta: location, in units of the values.
         loglik: log likelihood of all values at the fit, good to about 1e-5 per value.
