@@ -54,7 +54,7 @@ def main() -> None:
             f"{DRAWS} draws of {ENTRIES} entries in {BLOCKS} blocks; 95% intervals; {options.runs} runs a law, so a",
             f"coverage of .950 has a standard error of {np.sqrt(0.95 * 0.05 / options.runs):.3f}. A dash: no truth.",
             "z: standard deviation of error/stderr; 1.18 in Student's t(7), 1.73 in the t(3) of alpha_draws.",
-            "unsteady: share of runs in which alpha_averaging is refused as the slope is not constant; 5% where it is.",
+            "unsteady: share of runs in which alpha_averaging is refused as the slope changes; 1.5% where it does not.",
             "heterogeneity: median share of 2 − α (entries) that unequal scales explain.",
         ],
         settings={

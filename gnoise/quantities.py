@@ -283,6 +283,20 @@ _ALL = (
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _ALL}
 
-_ASKED: tuple[Question, ...] = ()
+_ASKED: tuple[Question, ...] = (
+    Question(
+        "averaging",
+        "what averaging more draws does to the noise",
+        {
+            "gaussian": "averages as Gaussian noise does: its variance halves when draws double; scales may be unequal",
+            "thinning": "heavy-tailed with a variance: slower than Gaussian noise at first, like it in the end",
+            "stable": "as heavy after averaging as before: slower than Gaussian noise at any number of draws",
+            "rare_values": "rare large values take over as more draws are averaged: slower and slower",
+        },
+        calm="gaussian",
+        margin="standard errors",
+        reference=_PROJECT,
+    ),
+)
 
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ASKED}

@@ -4,6 +4,21 @@ The spread of a mean of k draws falls as k^(−1/2) when noise has a variance, a
 stable, and not at all when it is Cauchy. Only this says that a tail survives averaging. The spread must be a
 quantile (a standard deviation of heavy tails follows its largest value), and the slope must be *constant*:
 Student-t with three degrees of freedom has a variance, and still its first doublings look like α = 1.6.
+
+Two numbers decide: the slope of the median, and the drift, by how much the slopes of the tail's quantiles differ
+from it. Means of a stable law keep its shape, so that its drift is 0, and only stable laws do that.
+
+==========================  ==================  =======================================================
+drift                       slope               answer
+==========================  ==================  =======================================================
+below 0                     any                 ``thinning``: heavy with a variance, as Student-t(3)
+above 0                     any                 ``rare_values``: as Gaussian noise with a few Cauchy entries
+0, and cannot be far off    flatter than −0.5   ``stable``: as heavy at any k as at k = 1
+not told from 0             −0.5, surely ≤ −0.4 ``gaussian``, of equal scales or unequal ones
+==========================  ==================  =======================================================
+
+All else has too few draws for an answer. "Far off" is half of slope + ½: of every law with a variance that was tried,
+from Student-t(2.1) to Laplace, the drift lies at −0.46 to −1.1 times slope + ½.
 """
 
 from dataclasses import dataclass
@@ -12,16 +27,28 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.linalg import hadamard
+from scipy.special import stdtr, stdtrit
 
-from gnoise.records import CoordinateSample, Estimate, Status
-from gnoise.stats.intervals import Interval, estimate_of, jackknife, no_estimate, t_interval
+from gnoise.records import CoordinateSample, Estimate, Finding, Status, Verdict
+from gnoise.stats.intervals import Interval, estimate_of, jackknife, no_estimate
 from gnoise.stats.statistic import Statistic, Subject
 
 BLOCKS = 8
-_LEVELS = np.array([0.5, 0.95])  # of |mean|: its median is half the quartile range
+_LEVELS = np.array([0.5, 0.9, 0.95])  # of |mean|: its median is half the quartile range, the others are its tail
+_DRIFT = np.array([-1.0, 0.5, 0.5])
 _FEWEST_COORDINATES = 16
 _GAUSSIAN_SLOPE = -0.5
-_TEST_LEVEL = 0.025  # of each of two tests, so that 5% of constant slopes are refused
+_SLOW = -0.4
+_LEVEL = 0.02  # Gaussian noise taken for something else: three quarters by the drift, a quarter by the slope
+_DRIFT_SHARE, _SLOPE_SHARE = 0.75, 0.25
+_DRIFT_LIMIT = float(stdtrit(BLOCKS - 1, 1.0 - _DRIFT_SHARE * _LEVEL / 2.0))
+_SLOPE_LIMIT = float(stdtrit(BLOCKS - 1, 1.0 - _SLOPE_SHARE * _LEVEL))
+_STEADY_LIMIT = float(stdtrit(BLOCKS - 1, 0.9))
+_THIN_TAIL = -0.25  # steeper than this the tail itself thins out; flatter, it is what the median is turning into
+_LEAST_STDERR = 1e-12
+_LOWEST_LOG = -24.0
+_BINS_PER_DOUBLING = 128
+_BINS = 64 * _BINS_PER_DOUBLING
 
 
 @dataclass(frozen=True)
@@ -30,19 +57,19 @@ class AveragingCurve:
 
     Attributes:
         sizes: k, powers of two.
-        spread: log₂ of the 50% and 95% quantiles of |mean of k|, pooled over standardised coordinates.
+        spread: log₂ of the 50%, 90% and 95% quantiles of |mean of k|, pooled over standardised coordinates.
         left_out: the same with block b left out.
         coordinates: coordinates pooled.
     """
 
     sizes: Int[np.ndarray, " sizes"]
-    spread: Float[np.ndarray, "sizes 2"]
-    left_out: Float[np.ndarray, "blocks sizes 2"]
+    spread: Float[np.ndarray, "sizes 3"]
+    left_out: Float[np.ndarray, "blocks sizes 3"]
     coordinates: int
 
 
-def estimate_averaging(subject: Subject, sample: CoordinateSample) -> list[Estimate]:
-    """Estimate the averaging slope, and the tail index it implies where it is constant.
+def estimate_averaging(subject: Subject, sample: CoordinateSample) -> list[Finding]:
+    """Estimate the averaging slope, the tail index it implies where it is constant, and say what averaging does.
 
     Intervals compare eight blocks of draws (delete-one-block jackknife, Student-t), since coordinates
     of one draw depend on each other; ``n`` is the number of draws used, a multiple of 16.
@@ -57,14 +84,16 @@ def estimate_averaging(subject: Subject, sample: CoordinateSample) -> list[Estim
     curve = averaging_curve(pair_noise(moving)) if status is Status.OK else None
     if curve is None:
         reason = Status.TOO_FEW_VALUES if status is Status.OK else status
-        return [no_estimate(subject.name, quantity, reason, draws) for quantity in STATISTIC.quantities]
-    slope = averaging_slope(curve)
+        nothing = [no_estimate(subject.name, quantity, reason, draws) for quantity in STATISTIC.quantities]
+        return [*nothing, _no_verdict(subject.name, reason, draws)]
+    slope, drift = averaging_slope(curve), averaging_drift(curve)
     given = sample.values.shape[1]
     kept = curve.coordinates
     note = "" if kept == given else f"{kept} of {given} coordinates; the others are mostly zero"
     return [
         estimate_of(subject.name, "averaging_slope", slope, draws, note),
-        _alpha(subject.name, curve, slope, draws),
+        _alpha(subject.name, slope, drift, draws),
+        averaging_verdict(subject.name, curve, draws),
     ]
 
 
@@ -95,10 +124,11 @@ def averaging_curve(noise: Float[np.ndarray, "blocks pairs coords"]) -> Averagin
 
     Two things let every k use all the data without bias. Noise of pairs is symmetric, so a group of k
     gives k means with orthogonal signs, $\frac1k \sum_i \pm D_i$, each with the law of the plain mean (for
-    Gaussian noise they are independent). And each coordinate is divided by its median |D| over six blocks
-    which the group does not touch, so that the divisor has the same law at every k: with the median of all
+    Gaussian noise they are independent). And each coordinate is divided by its geometric mean |D| over six blocks
+    which the group does not touch, so that the divisor has the same law at every k: with one of all
     blocks the first doubling of Gaussian noise reads −0.487. Groups larger than a block are every pair of
-    blocks.
+    blocks. Quantiles are read off counts in bins of 2⁻⁷ in log₂, linear within a bin: within a tenth of a
+    standard error of the exact ones, and every block can be left out of one count.
 
     Args:
         noise: at least one pair a block; coordinates without a scale are left out.
@@ -115,20 +145,17 @@ def averaging_curve(noise: Float[np.ndarray, "blocks pairs coords"]) -> Averagin
         return None
     noise, scales = noise[:, :, scaled], scales[:, :, scaled]
     sizes = 2 ** np.arange(int(np.log2(2 * pairs)) + 1)
-    spread, left_out = np.empty((sizes.size, 2)), np.empty((blocks, sizes.size, 2))
+    spread = np.empty((blocks + 1, sizes.size, _LEVELS.size))
     for place, size in enumerate(sizes):
         groups, members = _groups(noise, int(size))
-        signs = hadamard(int(size)) / size
-        means = np.abs(np.einsum("sk,gkc->gsc", signs, groups, optimize=True))
+        means = np.abs(hadamard(int(size)) / size @ groups)
         means /= scales[members[:, 0], members[:, 1]][:, None, :]
-        spread[place] = np.quantile(means, _LEVELS)
-        for block in range(blocks):
-            left_out[block, place] = np.quantile(means[np.all(members != block, axis=1)], _LEVELS)
-    if min(spread.min(), left_out.min()) <= 0.0:
+        chosen = np.ones((blocks + 1, members.shape[0]))  # floats: exact, and multiplied far faster than integers
+        chosen[1:] = np.all(members != np.arange(blocks)[:, None, None], axis=2)
+        spread[:, place] = _log_quantiles(chosen @ _log_counts(means))
+    if spread.min() < _LOWEST_LOG + 1.0:
         return None
-    return AveragingCurve(
-        sizes=sizes, spread=np.log2(spread), left_out=np.log2(left_out), coordinates=int(scaled.sum())
-    )
+    return AveragingCurve(sizes=sizes, spread=spread[0], left_out=spread[1:], coordinates=int(scaled.sum()))
 
 
 def averaging_slope(curve: AveragingCurve) -> Interval:
@@ -143,31 +170,85 @@ def averaging_slope(curve: AveragingCurve) -> Interval:
     return jackknife(curve.left_out[:, :, 0] @ slope, float(curve.spread[:, 0] @ slope))
 
 
-def changing_slope(curve: AveragingCurve) -> str:
-    """Test whether the slope is the same at every k and every quantile, as a stable law's is.
+def averaging_drift(curve: AveragingCurve) -> Interval:
+    """Compare slopes: the mean of those of the 90% and the 95% quantile, less that of the median.
 
-    The slope of the 95% quantile is compared with the slope of the median, and (with three or more sizes) the
-    quadratic term of the median with zero, each at 2.5%. The first finds Student-t(3) in 1,024
-    independent coordinates and 64 draws nearly always, where the quadratic term alone seldom does.
+    Draws whose means keep their shape as k doubles are stable, so the difference is 0 for stable laws, and only for
+    them. A quadratic term of the median finds Student-t(3) only half as surely, and adds next to nothing.
 
     Args:
         curve: of two or more sizes.
 
     Returns:
-        What changes, in words; empty where nothing can be told from constant.
+        Below 0 where tails thin out, above where rare large values take over.
     """
     slope = _contrast(curve.sizes, degree=1)
-    tail_less_median = curve.left_out[:, :, 1] @ slope - curve.left_out[:, :, 0] @ slope
-    tests = [jackknife(tail_less_median, float((curve.spread[:, 1] - curve.spread[:, 0]) @ slope))]
-    if curve.sizes.size > 2:
-        bend = _contrast(curve.sizes, degree=2)
-        tests.append(jackknife(curve.left_out[:, :, 0] @ bend, float(curve.spread[:, 0] @ bend)))
-    found = [test.value for test in tests if _excludes_zero(test)]
-    if not found:
-        return ""
-    if found[0] < 0.0:
-        return "tails thin out as more draws are averaged"
-    return "rare large values take over as more draws are averaged"
+    return jackknife(curve.left_out.swapaxes(1, 2) @ slope @ _DRIFT, float(slope @ curve.spread @ _DRIFT))
+
+
+def averaging_verdict(name: str | None, curve: AveragingCurve, draws: int) -> Verdict:
+    """Say what averaging does to the noise, by a t-test of the drift (two-sided) and one of the slope.
+
+    The first is at 1.5% and the second, which has power to spare, at 0.5%; the p-value of Gaussian noise weights
+    them likewise (Bonferroni). That a law is stable has to be shown: its drift must lie within half of slope + ½,
+    at 10% on either side. The margin counts standard errors, of whichever test is closest, from where the answer
+    would change to the runner-up.
+
+    Args:
+        name: of the layer.
+        curve: of two or more sizes.
+        draws: behind it.
+    """
+    slope, drift = averaging_slope(curve), averaging_drift(curve)
+    slowness, change = _t(slope, _GAUSSIAN_SLOPE), _t(drift, 0.0)
+    by_slope, by_drift = float(stdtr(BLOCKS - 1, -slowness)), 2.0 * float(stdtr(BLOCKS - 1, -abs(change)))
+    slow, changing = slowness - _SLOPE_LIMIT, abs(change) - _DRIFT_LIMIT
+    thins = change < 0.0 and slope.value + drift.value < _THIN_TAIL
+    unsteady = "thinning" if thins else "rare_values"
+    if changing > 0.0:
+        answer, runner_up, margin = unsteady, "stable" if slow > 0.0 else "gaussian", changing
+    elif (slow > 0.0 and not _is_steady(curve)) or (slow <= 0.0 and slope.high > _SLOW):
+        return _no_verdict(name, Status.TOO_FEW_DRAWS, draws)
+    else:
+        answer, other = ("stable", "gaussian") if slow > 0.0 else ("gaussian", "stable")
+        margin, runner_up = min((abs(slow), other), (-changing, unsteady))
+    return Verdict(
+        layer=name,
+        question="averaging",
+        answer=answer,
+        runner_up=runner_up,
+        margin=margin,
+        p_value=min(by_slope / _SLOPE_SHARE, by_drift / _DRIFT_SHARE, 1.0),
+        n=draws,
+        status=Status.OK,
+        note=_doublings(curve),
+    )
+
+
+def _t(interval: Interval, truth: float) -> float:
+    return (interval.value - truth) / max(interval.stderr, _LEAST_STDERR)
+
+
+def _is_steady(curve: AveragingCurve) -> bool:
+    """Tell whether the drift is surely within half of slope + ½ on either side."""
+    slope = _contrast(curve.sizes, degree=1)
+    whole, left_out = slope @ curve.spread, curve.left_out.swapaxes(1, 2) @ slope
+    for side in (-1.0, 1.0):
+        room = np.array([0.5, 0.0, 0.0]) + side * _DRIFT
+        within = jackknife(left_out @ room - 0.5 * _GAUSSIAN_SLOPE, float(whole @ room) - 0.5 * _GAUSSIAN_SLOPE)
+        if _t(within, 0.0) < _STEADY_LIMIT:
+            return False
+    return True
+
+
+def _doublings(curve: AveragingCurve) -> str:
+    """Say how the slope runs from the first doubling to the last."""
+    steps = np.diff(curve.spread[:, 0])
+    return f"slope {steps[0]:+.2f} from 1 draw to 2, {steps[-1]:+.2f} from {curve.sizes[-2]} to {curve.sizes[-1]}"
+
+
+def _no_verdict(name: str | None, status: Status, draws: int) -> Verdict:
+    return Verdict(name, "averaging", None, runner_up="", margin=None, p_value=None, n=draws, status=status)
 
 
 def _problem(values: Float[np.ndarray, "draws coords"]) -> Status:
@@ -184,15 +265,35 @@ def _problem(values: Float[np.ndarray, "draws coords"]) -> Status:
 def _held_out_scales(
     noise: Float[np.ndarray, "blocks pairs coords"],
 ) -> Float[np.ndarray, "blocks blocks coords"]:
-    """Take each coordinate's median |noise| without blocks i and j; where i = j, without i and the next."""
-    blocks, _, coords = noise.shape
-    size = np.abs(noise)
-    scales = np.empty((blocks, blocks, coords))
-    for i, j in combinations(range(blocks), 2):
-        scales[i, j] = scales[j, i] = np.median(np.delete(size, [i, j], axis=0), axis=(0, 1))
-    for i in range(blocks):
-        scales[i, i] = scales[i, (i + 1) % blocks]
-    return scales
+    """Take each coordinate's geometric mean |noise| without blocks i and j; where i = j, without i and the next.
+
+    Exact zeros take no part; where nothing else is left the scale is 0.
+    """
+    blocks = noise.shape[0]
+    moving = noise != 0.0
+    logs = np.log(np.abs(noise), where=moving, out=np.zeros_like(noise)).sum(axis=1)
+    counts = moving.sum(axis=1)
+    second = np.arange(blocks) + np.eye(blocks, dtype=np.int64)
+    without = (np.arange(blocks)[:, None], second % blocks)
+    log_sum = logs.sum(axis=0) - logs[without[0]] - logs[without[1]]
+    count = counts.sum(axis=0) - counts[without[0]] - counts[without[1]]
+    return np.where(count > 0, np.exp(log_sum / np.maximum(count, 1)), 0.0)
+
+
+def _log_counts(means: Float[np.ndarray, "groups size coords"]) -> Float[np.ndarray, "groups bins"]:
+    """Count log₂ of each group's values in bins of equal width; what lies outside joins the outermost."""
+    logs = np.log2(np.maximum(means, np.finfo(np.float64).tiny)).reshape(means.shape[0], -1)
+    place = np.clip((logs - _LOWEST_LOG) * _BINS_PER_DOUBLING, 0, _BINS - 1).astype(np.int64)
+    place += _BINS * np.arange(means.shape[0])[:, None]
+    counts = np.bincount(place.ravel(), minlength=_BINS * means.shape[0])
+    return counts.reshape(means.shape[0], _BINS).astype(np.float64)
+
+
+def _log_quantiles(counts: Float[np.ndarray, "sets bins"]) -> Float[np.ndarray, "sets 3"]:
+    """Read the quantiles of log₂ off counts, linear within a bin."""
+    edges = _LOWEST_LOG + np.arange(_BINS + 1) / _BINS_PER_DOUBLING
+    reached = np.concatenate([np.zeros((counts.shape[0], 1)), np.cumsum(counts, axis=1)], axis=1)
+    return np.stack([np.interp(_LEVELS * each[-1], each, edges) for each in reached])
 
 
 def _groups(
@@ -214,18 +315,13 @@ def _contrast(sizes: Int[np.ndarray, " sizes"], degree: int) -> Float[np.ndarray
     return np.linalg.pinv(np.vander(np.log2(sizes), degree + 1))[0]
 
 
-def _excludes_zero(test: Interval) -> bool:
-    """Compare with zero at the two-sided test level."""
-    around = t_interval(test.value, test.stderr, BLOCKS - 1, confidence=1.0 - _TEST_LEVEL)
-    return around.low > 0.0 or around.high < 0.0
-
-
-def _alpha(name: str | None, curve: AveragingCurve, slope: Interval, draws: int) -> Estimate:
+def _alpha(name: str | None, slope: Interval, drift: Interval, draws: int) -> Estimate:
     """Read 1/(1 + slope) where the slope is constant; slopes below −0.5 read 2."""
     quantity = "alpha_averaging"
-    change = changing_slope(curve)
-    if change:
-        return no_estimate(name, quantity, Status.NOT_CONSTANT_SLOPE, draws, change)
+    if abs(drift.value) > _DRIFT_LIMIT * drift.stderr:
+        words = "tails thin out" if drift.value < 0.0 else "rare large values take over"
+        note = f"{words} as more draws are averaged"
+        return no_estimate(name, quantity, Status.NOT_CONSTANT_SLOPE, draws, note)
     value, low, high = (1.0 / (1.0 + max(_GAUSSIAN_SLOPE, s)) for s in (slope.value, slope.high, slope.low))
     return estimate_of(name, quantity, Interval(value, value**2 * slope.stderr, low, high), draws)
 
@@ -234,5 +330,6 @@ STATISTIC = Statistic(
     name="averaging",
     needs=CoordinateSample,
     quantities=("averaging_slope", "alpha_averaging"),
+    questions=("averaging",),
     estimate=estimate_averaging,
 )

@@ -98,7 +98,7 @@ def fit_extremes(values_or_sketch: Float[np.ndarray, "..."] | Sketch) -> Extreme
 
     Guillou and Hall's k, :func:`_guillou_hall`, is where Hill's bias grows as large as its standard error. The
     moment estimator, whose bias is smaller there, takes it as it is. Hill's takes the top quarter of it, which
-    leaves its error about the same and makes its interval cover (t(3), n = 30,000: 95% and not 48%).
+    leaves its error about the same and makes its interval cover more often (t(3), n = 30,000: 88% and not 48%).
 
     Args:
         values_or_sketch: plain values of any shape, or a sketch. Exact zeros take no part. For one side of a

@@ -73,9 +73,20 @@ def jackknife_stderr(left_out: Float[np.ndarray, " blocks"]) -> float:
     Args:
         left_out: the statistic with block b left out, two or more finite values.
     """
+    return float(np.sqrt(np.square(jackknife_deviations(left_out)).sum()))
+
+
+def jackknife_deviations(left_out: Float[np.ndarray, " blocks"]) -> Float[np.ndarray, " blocks"]:
+    """Scale deviations from the mean so that their squares add up to the jackknife variance.
+
+    Products of two statistics' deviations add up to their covariance; a block which one statistic does not see
+    contributes nothing to it.
+
+    Args:
+        left_out: the statistic with block b left out, two or more finite values.
+    """
     blocks = left_out.size
-    spread = np.square(left_out - left_out.mean(dtype=np.float64)).sum(dtype=np.float64)
-    return float(np.sqrt((blocks - 1) / blocks * spread))
+    return np.sqrt((blocks - 1) / blocks) * (left_out - left_out.mean(dtype=np.float64))
 
 
 def clip_interval(interval: Interval, low: float, high: float) -> Interval:

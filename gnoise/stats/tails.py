@@ -16,12 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from gnoise.records import Estimate, Sketch, SketchSample, Status
 from gnoise.stats.intervals import (
     Interval,
     clip_interval,
     estimate_of,
+    jackknife_deviations,
     jackknife_stderr,
     no_estimate,
     t_interval,
@@ -41,7 +43,8 @@ class View:
 
     Attributes:
         fit: of all blocks merged; all zeros where ``status`` is not ``OK``.
-        alpha_stderr: standard error of the exponent.
+        alpha_deviations: of the exponent as each block is left out, from their mean, scaled so that their squares
+            add up to its jackknife variance.
         log_gamma_stderr: standard error of the natural log of γ.
         log_cauchy_stderr: likewise of half the inter-quartile range.
         blocks: blocks compared.
@@ -49,11 +52,16 @@ class View:
     """
 
     fit: StableCf
-    alpha_stderr: float
+    alpha_deviations: Float[np.ndarray, " blocks"]
     log_gamma_stderr: float
     log_cauchy_stderr: float
     blocks: int
     status: Status
+
+    @property
+    def alpha_stderr(self) -> float:
+        """Standard error of the exponent."""
+        return float(np.sqrt(np.square(self.alpha_deviations).sum()))
 
 
 def estimate_tails(subject: Subject, sample: SketchSample) -> list[Estimate]:
@@ -94,10 +102,10 @@ def fit_view(sketches: tuple[Sketch, ...], fit: Callable[[Sketch], StableCf]) ->
     parts = [fit(part) for part in leave_one_out(sketches)] if status is Status.OK else []
     status = next((part.status for part in parts if part.status is not Status.OK), status)
     if status is not Status.OK:
-        return View(whole, 0.0, 0.0, 0.0, len(sketches), status)
+        return View(whole, np.zeros(0), 0.0, 0.0, len(sketches), status)
     return View(
         fit=whole,
-        alpha_stderr=jackknife_stderr(np.array([part.exponent for part in parts])),
+        alpha_deviations=jackknife_deviations(np.array([part.exponent for part in parts])),
         log_gamma_stderr=jackknife_stderr(np.log([part.gamma for part in parts])),
         log_cauchy_stderr=jackknife_stderr(np.log([part.cauchy_scale for part in parts])),
         blocks=len(sketches),
@@ -137,8 +145,8 @@ def _heterogeneity(name: str | None, entries: View, draws: View) -> Estimate:
     """Report the share of 2 − α (entries) that dividing by each entry's own scale removes.
 
     Without heaviness there is nothing to share out (``NOT_HEAVY``). Where heaviness is there but its interval
-    reaches 2 the share may be anything (``TOO_FEW_DRAWS``). The standard error takes the two views as
-    independent; they share draws, which can only make it smaller.
+    reaches 2 the share may be anything (``TOO_FEW_DRAWS``). The views share the later blocks of draws: what one
+    of those does to both indices mostly cancels in the share (delta method on the deviations of both jackknives).
     """
     quantity = "heterogeneity"
     for view in (entries, draws):
@@ -150,7 +158,9 @@ def _heterogeneity(name: str | None, entries: View, draws: View) -> Estimate:
     if t_interval(heavy, entries.alpha_stderr, entries.blocks - 1).low <= 0.0:
         return no_estimate(name, quantity, Status.TOO_FEW_DRAWS, draws.blocks)
     left = GAUSSIAN - draws.fit.exponent
-    stderr = float(np.hypot(draws.alpha_stderr / heavy, left / heavy**2 * entries.alpha_stderr))
+    deviations = -left / heavy**2 * entries.alpha_deviations
+    deviations[entries.blocks - draws.blocks :] += draws.alpha_deviations / heavy
+    stderr = float(np.sqrt(np.square(deviations).sum()))
     interval = t_interval(1.0 - left / heavy, stderr, draws.blocks - 1)
     return estimate_of(name, quantity, clip_interval(interval, 0.0, 1.0), draws.blocks)
 
