@@ -51,6 +51,7 @@ class Question:
 
 _MCCANDLISH = "McCandlish et al. 2018, arXiv 1812.06162, appendix A.1"
 _KOGON = "Kogon & Williams 1998; Nolan 2020, parameterization S0"
+_VUONG = "Vuong 1989; Stone 1977; blocks of draws by this project, see docs/methods.md"
 _PROJECT = "defined by this project; see docs/methods.md"
 
 _KINDS = {
@@ -142,6 +143,32 @@ _ALL = (
         "",
         "stable index of noise after each entry is divided by its own scale: the noise itself; 2 is Gaussian",
         _KOGON,
+    ),
+    Quantity(
+        "departure_draws",
+        "departure from Gaussian across draws",
+        "",
+        "nats a value",
+        "what the best other law says better about unseen draws of the noise itself; below 0.001 nothing matters, "
+        "Student's t with 3 degrees of freedom has 0.1",
+        _VUONG,
+    ),
+    Quantity(
+        "student_nu_draws",
+        "Student-t degrees of freedom across draws",
+        "ν",
+        "",
+        "tail index of Student's t fitted to the noise over its own scale; averages settle above 2, 30 is Gaussian",
+        "Student 1908; fit by this project, see docs/methods.md",
+    ),
+    Quantity(
+        "contamination_draws",
+        "contaminated values across draws",
+        "ε",
+        SHARE,
+        "share of values that are wider than the rest, where noise over its own scale is two Gaussians; the note has "
+        "the ratio",
+        "Tukey 1960, contaminated normal distribution",
     ),
     Quantity(
         "heterogeneity",
@@ -283,6 +310,18 @@ _ALL = (
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _ALL}
 
+_LAWS = {
+    "gaussian": "Gaussian, as far as these draws can tell: nothing to tame",
+    "laplace": "exponential tails: loud entries are rare, and bounded in practice",
+    "cauchy": "power tails of index 1: means of draws are as loud as single ones",
+    "student_t": "power tails of index nu; averages settle where nu is above 2",
+    "generalised_gaussian": "density exp(−|x|^power): tails between a Gaussian's (2), Laplace's (1) and heavier",
+    "voigt": "Gaussian noise plus a little Cauchy noise in every entry",
+    "contaminated": "a share of the values is wider than the rest by a ratio: mixed sources, not a heavy-tailed law",
+    "stable": "power tails of index alpha, kept by sums: averaging helps less than it should",
+}
+_MARGIN = "standard errors of the held-out log likelihood, from blocks of draws"
+
 _ASKED: tuple[Question, ...] = (
     Question(
         "averaging",
@@ -297,6 +336,8 @@ _ASKED: tuple[Question, ...] = (
         margin="standard errors",
         reference=_PROJECT,
     ),
+    Question("tails_entries", "law of the noise, entries pooled", _LAWS, "gaussian", _MARGIN, _VUONG),
+    Question("tails_draws", "law of the noise, each entry over its own scale", _LAWS, "gaussian", _MARGIN, _VUONG),
 )
 
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ASKED}

@@ -9,9 +9,11 @@ from gnoise.stats import (
     noise_scale,
     outliers,
     spikes,
+    tail_laws,
     tails,
 )
 from gnoise.stats.extremes import ExtremesFit, fit_extremes
+from gnoise.stats.laws import LAWS, Comparison, Law, LawFit, compare_laws, fit_law, law_survival
 from gnoise.stats.log_moment import LogMomentFit, fit_log_moment
 from gnoise.stats.sketch import Bins, coarse_bins, sketch_from_values
 from gnoise.stats.stable import stable_rvs
@@ -29,25 +31,33 @@ STATISTICS: tuple[AnyStatistic, ...] = (
     outliers.STATISTIC,
     tails.STATISTIC,
     extremes.STATISTIC,
+    tail_laws.STATISTIC,
     averaging.STATISTIC,
     localization.STATISTIC,
 )
 """Every statistic ``gnoise analyze`` fits, in the order it reports them."""
 
 __all__ = [
+    "LAWS",
     "STATISTICS",
     "AnyStatistic",
     "Bins",
+    "Comparison",
     "ExtremesFit",
+    "Law",
+    "LawFit",
     "LogMomentFit",
     "NormSums",
     "StableFit",
     "Statistic",
     "Subject",
     "coarse_bins",
+    "compare_laws",
     "fit_extremes",
+    "fit_law",
     "fit_log_moment",
     "fit_stable",
+    "law_survival",
     "sketch_from_values",
     "stable_cdf",
     "stable_pdf",
