@@ -251,6 +251,38 @@ _ALL = (
         _PROJECT,
     ),
     Quantity(
+        "row_localization",
+        "row unevenness of its own",
+        "",
+        "",
+        "unevenness of row energies over what independent entries and low rank together would give: 1 is no loud rows",
+        _PROJECT,
+    ),
+    Quantity(
+        "column_localization",
+        "column unevenness of its own",
+        "",
+        "",
+        "unevenness of column energies over what independent entries and low rank together would give",
+        _PROJECT,
+    ),
+    Quantity(
+        "spectral_edge_ratio",
+        "σ₁ against the edge of the bulk",
+        "σ₁ / ŝ(√m + √n)",
+        "",
+        "1 for independent entries, more where directions stand out; the bulk is read from the median singular value",
+        "Marchenko & Pastur 1967; Gavish & Donoho 2014, arXiv 1305.5870, section III",
+    ),
+    Quantity(
+        "permuted_ratio",
+        "σ₁ against its entries in random order",
+        "σ₁ / σ₁(permuted)",
+        "",
+        "1 when entries are independent, however heavy their tail; above it noise has directions or loud lines",
+        _PROJECT,
+    ),
+    Quantity(
         "draw_norm",
         "median gradient norm",
         "‖g‖",
@@ -338,6 +370,20 @@ _ASKED: tuple[Question, ...] = (
     ),
     Question("tails_entries", "law of the noise, entries pooled", _LAWS, "gaussian", _MARGIN, _VUONG),
     Question("tails_draws", "law of the noise, each entry over its own scale", _LAWS, "gaussian", _MARGIN, _VUONG),
+    Question(
+        "localization",
+        "where the noise sits",
+        {
+            "rows": "some rows are louder than independent entries and low rank explain; the loudest are named",
+            "columns": "some columns are louder than independent entries and low rank explain; the loudest are named",
+            "low_rank": "a few directions, spread over all rows and columns, stand out of the bulk",
+            "entries": "the largest entries are singular values of their own: an entry-wise rule can help",
+            "bulk": "no row, column, direction or entry stands out of what independent Gaussian entries do",
+        },
+        "bulk",
+        "factors of ten between the p-value that decides and its threshold",
+        _PROJECT,
+    ),
 )
 
 QUESTIONS: dict[str, Question] = {question.name: question for question in _ASKED}

@@ -54,6 +54,9 @@ class Status(StrEnum):
     NOT_HEAVY = "not_heavy"
     NOT_CONVERGED = "not_converged"
     NO_OPTIMIZER_STATE = "no_optimizer_state"
+    NOT_COLLECTED = "not_collected"
+    NO_BULK = "no_bulk"
+    ONE_LINE = "one_line"
 
     @property
     def advice(self) -> str:
@@ -76,6 +79,9 @@ _ADVICE: dict[Status, str] = {
     Status.NOT_HEAVY: "the entries are not heavy-tailed to begin with: there is nothing to explain",
     Status.NOT_CONVERGED: "the fit did not settle: report this run file as a bug",
     Status.NO_OPTIMIZER_STATE: "the run holds no optimizer state: profile a checkpoint that was saved with Adam's",
+    Status.NOT_COLLECTED: "this run is of before this was collected: profile the checkpoint again",
+    Status.NO_BULK: "the noise has fewer directions than half of the matrix: profile with a larger --batch-size",
+    Status.ONE_LINE: "a single row or column has no rows and columns to compare: read its tail index instead",
 }
 
 
@@ -278,6 +284,15 @@ class MatrixSample:
         row_energy: per pair Σ_j W_ij² of the *winsorised* noise W (|W| ≤ 3 MAD of the non-zero entries).
         column_energy: likewise Σ_i W_ij².
         winsorised_fourth: Σ W⁴.
+        bulk_scale: standard deviation of an entry by the median singular value (of a random block where the
+            smaller side is large), leaving lines aside that are zero throughout; 0 where at least half of the singular
+            values are nothing but rounding.
+        coherent_fourth: Σ W_ik W_jk W_jl W_il over i ≠ j and k ≠ l, with W keeping its signs: Σσ⁴ of W less what the
+            same entries with random signs give; positive for noise of low rank.
+        permuted_ratio: σ₁ over σ₁ of the same entries in random order, of the first pair of each block.
+        max_position: row · n + column of the largest entry.
+
+    The last four are ``None`` in runs of before they were collected.
     """
 
     rows: int
@@ -293,6 +308,10 @@ class MatrixSample:
     row_energy: Float[np.ndarray, "pairs rows"]
     column_energy: Float[np.ndarray, "pairs columns"]
     winsorised_fourth: Float[np.ndarray, " pairs"]
+    bulk_scale: Float[np.ndarray, " pairs"] | None = None
+    coherent_fourth: Float[np.ndarray, " pairs"] | None = None
+    permuted_ratio: Float[np.ndarray, " permuted"] | None = None
+    max_position: Int[np.ndarray, " pairs"] | None = None
 
 
 @dataclass(frozen=True)

@@ -227,8 +227,11 @@ class _LayerCollector:
             self._standardised.add(self._scale.standardise(flat))
         if noise.ndim >= 2:
             median = median_magnitude(counted)
+            first_of_block = not self._parts.numbers
             self._parts.numbers.append(
-                matrix_numbers(noise.flatten(1), median_magnitude=median, generator=self._generator)
+                matrix_numbers(
+                    noise.flatten(1), median_magnitude=median, generator=self._generator, permute=first_of_block
+                )
             )
 
 

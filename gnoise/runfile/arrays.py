@@ -33,6 +33,10 @@ _MATRIX_SERIES = (
     "row_energy",
     "column_energy",
     "winsorised_fourth",
+    "bulk_scale",
+    "coherent_fourth",
+    "permuted_ratio",
+    "max_position",
 )
 ONCE = frozenset({"coordinates.index", "coordinates.second_moment", "matrix.shape"})
 """Arrays that are the same in every block, written in block 0."""

@@ -14,6 +14,7 @@ from gnoise.stats import (
 )
 from gnoise.stats.extremes import ExtremesFit, fit_extremes
 from gnoise.stats.laws import LAWS, Comparison, Law, LawFit, compare_laws, fit_law, law_survival
+from gnoise.stats.localize import Localization, localize
 from gnoise.stats.log_moment import LogMomentFit, fit_log_moment
 from gnoise.stats.sketch import Bins, coarse_bins, sketch_from_values
 from gnoise.stats.stable import stable_rvs
@@ -46,6 +47,7 @@ __all__ = [
     "ExtremesFit",
     "Law",
     "LawFit",
+    "Localization",
     "LogMomentFit",
     "NormSums",
     "StableFit",
@@ -58,6 +60,7 @@ __all__ = [
     "fit_log_moment",
     "fit_stable",
     "law_survival",
+    "localize",
     "sketch_from_values",
     "stable_cdf",
     "stable_pdf",

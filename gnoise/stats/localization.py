@@ -9,21 +9,26 @@ skewness. The mean serves for the largest entry too: its ratio to σ₁ cannot p
 mean away.
 """
 
-import numpy as np
-from jaxtyping import Bool, Float
+from dataclasses import fields, replace
 
-from gnoise.records import Estimate, MatrixSample, Status
+import numpy as np
+from jaxtyping import Float
+
+from gnoise.records import Estimate, Finding, MatrixSample, Status
 from gnoise.stats.fieller import skewed_mean_interval
 from gnoise.stats.intervals import clip_interval, estimate_of, no_estimate
+from gnoise.stats.lines import dispersion, line_localization, loudest
+from gnoise.stats.localization_verdict import QUESTION, edge_ratios, judge, no_verdict
 from gnoise.stats.statistic import Statistic, Subject
 
-_NAMED = 5
-_LONGEST_LABEL = 20
-_SAME = 1e-6
+_READ = (
+    "spectral", "max_entry", "ipr_left", "ipr_right", "row_energy", "column_energy", "winsorised_fourth",
+    "bulk_scale", "coherent_fourth",
+)  # fmt: skip
 
 
-def estimate_localization(subject: Subject, sample: MatrixSample) -> list[Estimate]:
-    """Estimate how localized noise is in entries, singular vectors, rows and columns.
+def estimate_localization(subject: Subject, sample: MatrixSample) -> list[Finding]:
+    """Estimate how localized noise is in entries, singular vectors, rows and columns, and say where it sits.
 
     Pairs whose noise is exactly zero are left out; ``n`` counts the others. What a side of length 1 fixes in
     advance is ``CONSTANT``. The notes name the rows and columns with the largest share of winsorised energy.
@@ -33,23 +38,28 @@ def estimate_localization(subject: Subject, sample: MatrixSample) -> list[Estima
         sample: norms, singular vectors and energies of each pair's noise.
     """
     name, rows, columns = subject.name, sample.rows, sample.columns
-    loud = (sample.spectral > 0.0) & (sample.row_energy.sum(1) > 0.0)
-    status = _problem(sample, loud)
+    sample, status = loud_pairs(sample)
+    pairs = sample.spectral.size
     if status is not Status.OK:
-        pairs = int(np.count_nonzero(loud))
-        return [no_estimate(name, quantity, status, pairs) for quantity in STATISTIC.quantities]
-    row_energy, column_energy = sample.row_energy[loud], sample.column_energy[loud]
-    fourth = sample.winsorised_fourth[loud]
-    row_note = _loudest("rows", row_energy, subject.row_labels)
-    column_note = _loudest("columns", column_energy, ())
-    ratio = sample.max_entry[loud] / sample.spectral[loud]
-    left, right = sample.ipr_left[loud], sample.ipr_right[loud]
+        return [*_nothing(name, status, pairs), no_verdict(name, status, pairs)]
+    verdict = judge(name, sample, subject.row_labels)
+    if pairs < 2:
+        return [*_nothing(name, Status.TOO_FEW_DRAWS, pairs), verdict]
+    row_note = loudest("rows", sample.row_energy, subject.row_labels)
+    column_note = loudest("columns", sample.column_energy, ())
+    row_dispersion = dispersion(sample.row_energy, sample.winsorised_fourth, columns)
+    column_dispersion = dispersion(sample.column_energy, sample.winsorised_fourth, rows)
     return [
-        _mean(name, "max_entry_ratio", ratio, (rows * columns) ** -0.5, 1.0),
-        _mean(name, "ipr_left", left, 1.0 / rows, 1.0, fixed=rows == 1),
-        _mean(name, "ipr_right", right, 1.0 / columns, 1.0, fixed=columns == 1),
-        _mean(name, "row_dispersion", dispersion(row_energy, fourth, columns), note=row_note),
-        _mean(name, "column_dispersion", dispersion(column_energy, fourth, rows), note=column_note),
+        _mean(name, "max_entry_ratio", sample.max_entry / sample.spectral, (rows * columns) ** -0.5, 1.0),
+        _mean(name, "ipr_left", sample.ipr_left, 1.0 / rows, 1.0, fixed=rows == 1),
+        _mean(name, "ipr_right", sample.ipr_right, 1.0 / columns, 1.0, fixed=columns == 1),
+        _mean(name, "row_dispersion", row_dispersion, note=row_note),
+        _mean(name, "column_dispersion", column_dispersion, note=column_note),
+        _line_localization(name, "row_localization", sample),
+        _line_localization(name, "column_localization", sample),
+        _edge_ratio(name, sample),
+        _permuted_ratio(name, sample),
+        verdict,
     ]
 
 
@@ -94,54 +104,28 @@ def haar_ipr_variance(m: int) -> float:
     return 24.0 * (m - 1.0) / ((m + 2.0) ** 2 * (m + 4.0) * (m + 6.0))
 
 
-def dispersion(
-    energy: Float[np.ndarray, "pairs lines"], fourth: Float[np.ndarray, " pairs"], length: int
-) -> Float[np.ndarray, " uneven"]:
-    r"""Compare how unevenly energy falls on lines (rows or columns) with what chance alone would do.
+def _nothing(name: str | None, status: Status, pairs: int) -> list[Estimate]:
+    return [no_estimate(name, quantity, status, pairs) for quantity in STATISTIC.quantities]
 
-    $$\frac{\mathrm{Var}_i\,R_i}{n\,\mathrm{Var}_{ij}\,W_{ij}^2},\qquad R_i = \sum_{j \le n} W_{ij}^2$$
 
-    with unbiased variances over the m lines and over the mn entries. Whatever law the entries have, this has
-    mean 1, for every m and n, when all orders of the entries are equally likely. Two rows in 48 × 40 three
-    times as loud as the rest make it 4.3 for Gaussian entries, 3.1 for t(3) and 2.0 for Cauchy.
+def loud_pairs(sample: MatrixSample) -> tuple[MatrixSample, Status]:
+    """Keep the pairs whose noise is not exactly zero, and say whether anything can be read from them.
 
     Args:
-        energy: $R_i$.
-        fourth: $\sum W^4$.
-        length: n, entries in a line.
-
-    Returns:
-        The ratio of each pair, without the pairs whose entries are all equal in size; none where it is fixed
-        in advance (one line, or one entry in each).
+        sample: as collected; permutations are of pairs that are not zero as it is.
     """
-    lines = energy.shape[1]
-    if lines == 1 or length == 1:
-        return np.empty(0)
-    entries = lines * length
-    total = energy.sum(1, dtype=np.float64)
-    unevenness = fourth / np.square(total) * entries - 1.0
-    uneven = unevenness > _SAME
-    shares = energy[uneven] / total[uneven, None]
-    return shares.var(axis=1, ddof=1) * entries * (entries - 1) / (length * unevenness[uneven])
-
-
-def _problem(sample: MatrixSample, loud: Bool[np.ndarray, " pairs"]) -> Status:
+    per_pair = {
+        field.name: value
+        for field in fields(sample)
+        if field.name != "permuted_ratio" and isinstance(value := getattr(sample, field.name), np.ndarray)
+    }
+    loud = (sample.spectral > 0.0) & (sample.row_energy.sum(1) > 0.0)
+    chosen = replace(sample, **{name: value[loud] for name, value in per_pair.items()})
     if loud.size == 0:
-        return Status.TOO_FEW_DRAWS
-    arrays = (
-        sample.spectral,
-        sample.max_entry,
-        sample.ipr_left,
-        sample.ipr_right,
-        sample.row_energy,
-        sample.column_energy,
-        sample.winsorised_fourth,
-    )
-    if not all(np.all(np.isfinite(array)) for array in arrays):
-        return Status.NON_FINITE
-    if not np.any(loud):
-        return Status.ALL_ZERO
-    return Status.OK if np.count_nonzero(loud) > 1 else Status.TOO_FEW_DRAWS
+        return chosen, Status.TOO_FEW_DRAWS
+    if not all(np.isfinite(per_pair[name]).all() for name in _READ if name in per_pair):
+        return chosen, Status.NON_FINITE
+    return chosen, Status.OK if np.any(loud) else Status.ALL_ZERO
 
 
 def _mean(
@@ -160,19 +144,49 @@ def _mean(
     return estimate_of(name, quantity, interval, values.size, note)
 
 
-def _loudest(word: str, energy: Float[np.ndarray, "pairs lines"], labels: tuple[str, ...]) -> str:
-    """Name the lines with the largest mean share of energy, largest first."""
-    shares = (energy / energy.sum(1, keepdims=True)).mean(0)
-    named: list[str] = []
-    for line in np.argsort(-shares, kind="stable")[:_NAMED]:
-        token = f" {labels[line][:_LONGEST_LABEL]!r}" if line < len(labels) else ""
-        named.append(f"{line}{token} {shares[line]:.1%}")
-    return f"{word} " + ", ".join(named)
+def _edge_ratio(name: str | None, sample: MatrixSample) -> Estimate:
+    if sample.bulk_scale is None:
+        return no_estimate(name, "spectral_edge_ratio", Status.NOT_COLLECTED, sample.spectral.size)
+    ratios = edge_ratios(sample)
+    if not np.isfinite(ratios).all():
+        return no_estimate(name, "spectral_edge_ratio", Status.NO_BULK, ratios.size)
+    return _mean(name, "spectral_edge_ratio", ratios, fixed=min(sample.rows, sample.columns) == 1)
+
+
+def _permuted_ratio(name: str | None, sample: MatrixSample) -> Estimate:
+    ratios = sample.permuted_ratio
+    if ratios is None:
+        return no_estimate(name, "permuted_ratio", Status.NOT_COLLECTED)
+    if ratios.size < 2:
+        return no_estimate(name, "permuted_ratio", Status.TOO_FEW_DRAWS, ratios.size)
+    return _mean(name, "permuted_ratio", ratios, fixed=min(sample.rows, sample.columns) == 1)
+
+
+def _line_localization(name: str | None, quantity: str, sample: MatrixSample) -> Estimate:
+    if sample.coherent_fourth is None:
+        return no_estimate(name, quantity, Status.NOT_COLLECTED, sample.spectral.size)
+    energy, length = {
+        "row_localization": (sample.row_energy, sample.columns),
+        "column_localization": (sample.column_energy, sample.rows),
+    }[quantity]
+    ratios, _ = line_localization(energy, sample.winsorised_fourth, sample.coherent_fourth, length)
+    return _mean(name, quantity, ratios)
 
 
 STATISTIC = Statistic(
     name="localization",
     needs=MatrixSample,
-    quantities=("max_entry_ratio", "ipr_left", "ipr_right", "row_dispersion", "column_dispersion"),
+    quantities=(
+        "max_entry_ratio",
+        "ipr_left",
+        "ipr_right",
+        "row_dispersion",
+        "column_dispersion",
+        "row_localization",
+        "column_localization",
+        "spectral_edge_ratio",
+        "permuted_ratio",
+    ),
     estimate=estimate_localization,
+    questions=(QUESTION,),
 )

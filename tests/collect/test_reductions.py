@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from gnoise.collect.matrices import EXACT_SIDE, matrix_numbers, matrix_sample
+from gnoise.collect.matrices import _permuted, matrix_numbers, matrix_sample
 from gnoise.collect.scale import MAX_COORDINATES, CoordinateScale
 from gnoise.collect.sketching import SketchCounter, count, median_magnitude
+from gnoise.stats.noise_matrix import matrix_sample as plain_sample
+from gnoise.stats.spectrum import EXACT_SIDE
 
 
 def test_a_sketch_counts_every_value_once() -> None:
@@ -76,7 +78,51 @@ def test_matrix_energies_are_winsorised() -> None:
     assert sample.spectral.shape == (2,)
 
 
-def test_power_iteration_finds_the_top_of_a_large_matrix() -> None:
+@pytest.mark.parametrize("shape", [(3, 7), (40, 30), (270, 300), (300, 260)])
+def test_what_verdicts_are_read_from_is_what_plain_arrays_give(shape: tuple[int, int]) -> None:
+    exact = np.random.default_rng(3).standard_t(3, (1, *shape)).astype(np.float32)
+    exact[:, :, 1] = 0.0
+    median = float(np.median(np.abs(exact[exact != 0.0])))
+    generator = torch.Generator().manual_seed(0)
+    found = matrix_numbers(torch.from_numpy(exact[0]), median_magnitude=median, generator=generator, permute=True)
+    obvious = plain_sample(exact.astype(np.float64), np.random.default_rng(0))
+    made = matrix_sample(*shape, [found])
+    sampled = min(shape) > EXACT_SIDE
+    for name in ("spectral", "ipr_left", "ipr_right", "row_energy", "column_energy", "winsorised_fourth"):
+        np.testing.assert_allclose(getattr(made, name), getattr(obvious, name), rtol=2e-3, err_msg=name)
+    np.testing.assert_array_equal(made.max_position, obvious.max_position)
+    for name, tolerance in {"bulk_scale": 0.03 if sampled else 1e-4, "permuted_ratio": 0.4}.items():
+        np.testing.assert_allclose(getattr(made, name), getattr(obvious, name), rtol=tolerance, err_msg=name)
+    assert made.coherent_fourth is not None
+    assert obvious.coherent_fourth is not None
+    off = float((made.coherent_fourth - obvious.coherent_fourth)[0]) / float(made.row_energy.sum()) ** 2
+    assert abs(off) < (2e-3 if sampled else 1e-5)
+
+
+@pytest.mark.parametrize("entries", [1000, 70_001])
+def test_a_permutation_keeps_entries_and_takes_coherence(entries: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(entries, generator=generator)
+    mixed = _permuted(noise[None], generator)[0]
+    torch.testing.assert_close(mixed.sort().values, noise.sort().values, rtol=0, atol=0)
+    assert (mixed == noise).float().mean() < 0.01
+    rank_one = torch.randn(300, 1, generator=generator) @ torch.randn(1, 240, generator=generator)
+    assert torch.linalg.matrix_norm(_permuted(rank_one, generator), 2) < 0.3 * torch.linalg.matrix_norm(rank_one, 2)
+
+
+def test_only_pairs_that_were_permuted_have_a_ratio() -> None:
+    noise = torch.randn(9, 8, generator=torch.Generator().manual_seed(2))
+    pairs = [
+        matrix_numbers(noise, median_magnitude=0.7, generator=torch.Generator(), permute=permute)
+        for permute in (True, False, False)
+    ]
+    sample = matrix_sample(9, 8, pairs)
+    assert sample.permuted_ratio is not None
+    assert sample.permuted_ratio.shape == (1,)
+    assert sample.spectral.shape == (3,)
+
+
+def test_the_iteration_finds_the_top_of_a_large_matrix() -> None:
     generator = torch.Generator().manual_seed(0)
     side = EXACT_SIDE + 1
     noise = torch.randn(side, side, generator=generator)

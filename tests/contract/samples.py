@@ -14,6 +14,7 @@ from gnoise.records import (
     SketchSample,
 )
 from gnoise.stats.sketch import sketch_from_values
+from gnoise.stats.spectrum import bulk_scale
 
 BLOCKS = 8
 ROWS, COLUMNS = 6, 10
@@ -89,14 +90,19 @@ def sketch_sample(noise: np.ndarray, *, blocks: int = BLOCKS) -> SketchSample:
 
 
 def matrix_sample(noise: np.ndarray) -> MatrixSample:
-    """Take norms, top singular vectors and winsorised energies of every noise matrix."""
+    """Take norms, singular values and vectors, and winsorised energies of every noise matrix, permuting all."""
     finite = np.where(np.isfinite(noise), noise, 0.0)
     left, sigmas, right = np.linalg.svd(finite, full_matrices=False)
     poison = np.where(np.isfinite(noise).all((1, 2)), 0.0, np.nan)
     magnitude = np.abs(noise)
     limit = 3.0 * np.array([np.median(x[x > 0]) if (x > 0).any() else 0.0 for x in magnitude]).reshape(-1, 1, 1)
     winsorised = np.square(np.minimum(magnitude, limit))
+    signed = np.sign(finite) * np.sqrt(winsorised)
+    gram = np.square(signed @ signed.transpose(0, 2, 1)).sum((1, 2))
+    lines = np.square(winsorised.sum(1)).sum(1) + np.square(winsorised.sum(2)).sum(1)
     alive = sigmas[:, 0] > 0
+    mixed = np.random.default_rng(0).permuted(finite.reshape(len(noise), -1), axis=1).reshape(noise.shape)
+    live = [(int(x.any(1).sum()), int(x.any(0).sum())) for x in finite]
     return MatrixSample(
         rows=noise.shape[1],
         columns=noise.shape[2],
@@ -111,6 +117,10 @@ def matrix_sample(noise: np.ndarray) -> MatrixSample:
         row_energy=winsorised.sum(2),
         column_energy=winsorised.sum(1),
         winsorised_fourth=np.square(winsorised).sum((1, 2)),
+        bulk_scale=np.array([bulk_scale(s, *x) if min(x) else 0.0 for s, x in zip(sigmas, live, strict=True)]) + poison,
+        coherent_fourth=gram - lines + np.square(winsorised).sum((1, 2)),
+        permuted_ratio=sigmas[alive, 0] / np.linalg.norm(mixed[alive], 2, axis=(1, 2)),
+        max_position=magnitude.reshape(len(noise), -1).argmax(1),
     )
 
 

@@ -52,6 +52,7 @@ def layer_samples(rng: np.random.Generator, layer: Layer, *, second_half: bool) 
     sketch = Sketch(buckets, rng.integers(1, 50, 20), zeros=2, nonfinite=0)
     series = {f.name: rng.random(1) for f in dataclasses.fields(MatrixSample) if f.name not in ("rows", "columns")}
     series |= {"row_energy": rng.random((1, rows)), "column_energy": rng.random((1, columns))}
+    series |= {"max_position": rng.integers(rows * columns, size=1)}
     sq_norms = rng.random(2)
     return LayerSamples(
         norms=NormSample(rng.random((2, 3)), sq_norms, rng.random(1), np.full((2, 3), 1 / 3)),
