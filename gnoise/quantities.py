@@ -381,7 +381,7 @@ _ASKED: tuple[Question, ...] = (
             "bulk": "no row, column, direction or entry stands out of what independent Gaussian entries do",
         },
         "bulk",
-        "factors of ten between the p-value that decides and its threshold",
+        "factors of ten of the p-value that decides",
         _PROJECT,
     ),
 )

@@ -9,7 +9,7 @@ from gnoise.charts.phrases import number
 from gnoise.quantities import QUESTIONS
 from gnoise.records import Status, Verdict
 
-_NAMED = 2
+_LEFT_OUT = ("tails_entries", "averaging")
 _LEAST = 1e-4
 
 
@@ -47,12 +47,15 @@ def closeness(verdict: Verdict) -> str:
 
 
 def answer_lines(verdicts: Sequence[Verdict]) -> list[str]:
-    """Sum up each question over the layers, a line each; the layers that are not calm are named.
+    """Sum up each question over the layers, a line each, with the surest layer of every answer that is not calm.
+
+    Left out are questions to which every layer gave the calm answer, the law of all entries pooled (unequal scales
+    alone make it heavy), and averaging, which has a line of its own on the first screen.
 
     Args:
         verdicts: of all layers and questions.
     """
-    return [_line(name, [v for v in verdicts if v.question == name]) for name in _asked(verdicts)]
+    return [_line(name, [v for v in verdicts if v.question == name]) for name in _telling(verdicts)]
 
 
 def answer_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -92,24 +95,22 @@ def spaced(answer: str) -> str:
     return answer.replace("_", " ")
 
 
-def _asked(verdicts: Sequence[Verdict]) -> list[str]:
-    """Questions that were answered at least once, in the glossary's order."""
-    answered = {v.question for v in verdicts if v.answer is not None}
-    return [name for name in QUESTIONS if name in answered]
+def _telling(verdicts: Sequence[Verdict]) -> list[str]:
+    """Questions with an answer that is not calm, in the glossary's order."""
+    answers = {name: {v.answer for v in verdicts if v.question == name} for name in QUESTIONS if name not in _LEFT_OUT}
+    return [name for name, given in answers.items() if given - {None, QUESTIONS[name].calm}]
 
 
 def _line(name: str, verdicts: Sequence[Verdict]) -> str:
     question = QUESTIONS[name]
     answered = [v for v in verdicts if v.answer is not None]
-    counts = Counter(v.answer for v in answered)
-    calm = counts.pop(question.calm, 0)
-    parts = [f"{spaced(question.calm)} in {calm} of {len(answered)} layers"]
+    counts = Counter(str(v.answer) for v in answered if v.answer != question.calm)
+    parts: list[str] = []
     for answer, count in counts.most_common():
-        layers = [str(v.layer) for v in sorted(answered, key=_surest) if v.answer == answer]
-        named = ", ".join(layers[:_NAMED]) + (", …" if count > _NAMED else "")
-        parts.append(f"{spaced(str(answer))} in {count} ({named})")
-    return f"{question.words}: {', '.join(parts)}"
+        surest = min((v for v in answered if v.answer == answer), key=_chance)
+        parts.append(f"{spaced(answer)} in {count} ({surest.layer}{', …' if count > 1 else ''})")
+    return f"{question.words}, of {len(answered)} layers: {', '.join(parts)}"
 
 
-def _surest(verdict: Verdict) -> float:
+def _chance(verdict: Verdict) -> float:
     return 1.0 if verdict.q_value is None else verdict.q_value

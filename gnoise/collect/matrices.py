@@ -130,13 +130,16 @@ def _permuted(noise_MN: Tensor, generator: torch.Generator) -> Tensor:
     In between the sixteen are spread over the whole, so that no two entries stay neighbours but by chance. A plain
     permutation of a large matrix would take longer than everything else.
     """
-    together, rounds = (_CHUNK, 2) if noise_MN.numel() >= _MANY else (1, 1)
-    flat = noise_MN.reshape(-1).clone()
-    chunks = flat[: flat.numel() // together * together].view(-1, together)
-    for _ in range(rounds):
-        order = torch.randperm(len(chunks), generator=generator).to(flat.device)
-        chunks.copy_(chunks[order].T.reshape(chunks.shape))
-    return flat.view(noise_MN.shape)
+
+    def mixed(lines: Tensor) -> Tensor:
+        return lines.index_select(0, torch.randperm(len(lines), generator=generator).to(lines.device))
+
+    flat = noise_MN.reshape(-1)
+    if flat.numel() < _MANY:
+        return mixed(flat).view(noise_MN.shape)
+    whole = flat.numel() // _CHUNK * _CHUNK
+    chunks = mixed(mixed(flat[:whole].view(-1, _CHUNK)).T.reshape(-1, _CHUNK))
+    return torch.cat([chunks.reshape(-1), flat[whole:]]).view(noise_MN.shape)
 
 
 def _coherent_fourth(winsorised_MN: Tensor, energy_MN: Tensor, generator: torch.Generator) -> float:

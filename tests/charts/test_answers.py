@@ -37,9 +37,9 @@ def test_an_answer_taken_back_says_so() -> None:
 
 def test_layers_are_counted_and_the_loud_ones_named() -> None:
     assert answer_lines([ROWS, BULK, SILENT]) == [
-        "where the noise sits: bulk in 1 of 2 layers, loud rows in 1 (wte)",
+        "where the noise sits, of 2 layers: loud rows in 1 (wte)",
     ]
-    assert answer_lines([SILENT]) == []
+    assert answer_lines([SILENT, BULK]) == []
 
 
 def test_the_table_has_every_verdict() -> None:
