@@ -352,7 +352,7 @@ _LAWS = {
     "contaminated": "a share of the values is wider than the rest by a ratio: mixed sources, not a heavy-tailed law",
     "stable": "power tails of index alpha, kept by sums: averaging helps less than it should",
 }
-_MARGIN = "standard errors of the held-out log likelihood, from blocks of draws"
+_MARGIN = "standard errors"
 
 _ASKED: tuple[Question, ...] = (
     Question(
@@ -381,7 +381,7 @@ _ASKED: tuple[Question, ...] = (
             "bulk": "no row, column, direction or entry stands out of what independent Gaussian entries do",
         },
         "bulk",
-        "factors of ten of the p-value that decides",
+        "powers of ten in p",
         _PROJECT,
     ),
 )

@@ -17,7 +17,7 @@ _COLUMNS = ["row", "label", "share", "times_even"]
 
 
 def row_energy(sample: MatrixSample | None, estimates: Sequence[Estimate], *, labels: Sequence[str] = ()) -> Chart:
-    """Draw each row's share of the noise energy, in units of an even share, the loudest rows named.
+    """Draw each row's share of the noise energy, in units of an even share, the loudest rows marked.
 
     Energies are of noise winsorised at three times its median magnitude, averaged over pairs of draws, so that a
     heavy tail does not pass for a loud row. Of many rows the loudest 2,000 are drawn; the table has the same.
@@ -56,20 +56,20 @@ def _shares(sample: MatrixSample) -> Float[np.ndarray, " rows"] | None:
 def _draw(kept: np.ndarray, times: Float[np.ndarray, " rows"], loudest: np.ndarray, names: Sequence[str]) -> go.Figure:
     figure = go.Figure()
     figure.add_trace(_points(kept, times, names, _BLUE))
-    figure.add_trace(_points(loudest, times, names, _ORANGE, named=True))
+    figure.add_trace(_points(loudest, times, names, _ORANGE, marked=True))
     figure.add_hline(y=1.0, line={"color": GREY, "dash": "dot", "width": 1.5})
     grid = {"gridcolor": "rgba(127, 127, 127, 0.2)", "zeroline": False}
     figure.update_xaxes(grid | {"title": "row"})
     # Rows that saw no gradient at all have a share of 0, which has no logarithm: they are drawn at the floor.
     floor = float(np.min(times[times > 0.0], initial=1.0))
     ends = [np.log10(max(floor, 1e-4)) - 0.1, np.log10(times.max()) + 0.35]
-    figure.update_yaxes(grid | {"type": "log", "range": ends, "title": "noise energy, 1 is an even share"})
+    figure.update_yaxes(grid | {"type": "log", "range": ends, "dtick": 1, "title": "noise energy, 1 is an even share"})
     figure.update_layout(showlegend=False)
     return style(figure, 360)
 
 
 def _points(
-    rows: np.ndarray, times: Float[np.ndarray, " rows"], names: Sequence[str], colour: str, *, named: bool = False
+    rows: np.ndarray, times: Float[np.ndarray, " rows"], names: Sequence[str], colour: str, *, marked: bool = False
 ) -> go.Scatter:
     chosen = [(int(row), names[int(row)]) for row in rows]
     said = [plain(f"row {row} {shortened(name, _LABEL)!r}" if name else f"row {row}") for row, name in chosen]
@@ -77,10 +77,8 @@ def _points(
         x=rows,
         y=np.maximum(times[rows], 1e-12),
         text=said,
-        mode="markers+text" if named else "markers",
-        textposition="top center",
-        textfont={"size": 11},
-        marker={"size": 7 if named else 4, "color": colour, "symbol": "diamond" if named else "circle"},
+        mode="markers",
+        marker={"size": 7 if marked else 4, "color": colour, "symbol": "diamond" if marked else "circle"},
         hovertemplate="%{text}: %{y:.3g} times an even share<extra></extra>",
     )
 
