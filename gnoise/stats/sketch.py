@@ -74,16 +74,7 @@ def merge(sketches: Sequence[Sketch]) -> Sketch:
     Args:
         sketches: of disjoint values, in any order.
     """
-    dense = np.zeros(BUCKETS, dtype=np.int64)
-    for sketch in sketches:
-        dense[sketch.buckets] += sketch.counts
-    occupied = _occupied(dense)
-    return Sketch(
-        buckets=occupied,
-        counts=dense[occupied],
-        zeros=sum(sketch.zeros for sketch in sketches),
-        nonfinite=sum(sketch.nonfinite for sketch in sketches),
-    )
+    return _gather(_dense(sketches), sketches)
 
 
 def _occupied(dense: Int[np.ndarray, " dense"]) -> Int[np.ndarray, " buckets"]:
@@ -100,7 +91,29 @@ def leave_one_out(sketches: Sequence[Sketch]) -> list[Sketch]:
     Args:
         sketches: one a block of draws.
     """
-    return [merge([*sketches[:left], *sketches[left + 1 :]]) for left in range(len(sketches))]
+    dense, merged = _dense(sketches), []
+    for left, sketch in enumerate(sketches):
+        dense[sketch.buckets] -= sketch.counts
+        merged.append(_gather(dense, [*sketches[:left], *sketches[left + 1 :]]))
+        dense[sketch.buckets] += sketch.counts
+    return merged
+
+
+def _dense(sketches: Sequence[Sketch]) -> Int[np.ndarray, " dense"]:
+    dense = np.zeros(BUCKETS, dtype=np.int64)
+    for sketch in sketches:
+        dense[sketch.buckets] += sketch.counts
+    return dense
+
+
+def _gather(dense: Int[np.ndarray, " dense"], sketches: Sequence[Sketch]) -> Sketch:
+    occupied = _occupied(dense)
+    return Sketch(
+        buckets=occupied,
+        counts=dense[occupied],
+        zeros=sum(sketch.zeros for sketch in sketches),
+        nonfinite=sum(sketch.nonfinite for sketch in sketches),
+    )
 
 
 def total(sketch: Sketch) -> int:
@@ -119,7 +132,7 @@ def bucket_edges(
         buckets: numbers in [0, 2¹⁷) of finite buckets.
     """
     magnitude = _magnitude(buckets)
-    inner, outer = _decode(magnitude), _decode(magnitude + 1)
+    inner, outer = _end(magnitude), _end(magnitude + 1)
     negative = buckets >= _MAGNITUDES
     return np.where(negative, -outer, inner), np.where(negative, -inner, outer)
 
@@ -196,7 +209,7 @@ def magnitude_edges(
         sketch: may be empty.
     """
     magnitude, counts = _folded(sketch)
-    return _decode(magnitude), _decode(magnitude + 1), counts
+    return _end(magnitude), _end(magnitude + 1), counts
 
 
 def characteristic_function(
@@ -229,8 +242,14 @@ def symmetric_characteristic_function(
         t: frequencies, in units of one over the values.
     """
     magnitude, counts = _folded(sketch)
-    at_lower, at_upper = np.outer(t, _decode(magnitude)), np.outer(t, _decode(magnitude + 1))
-    return ((np.sin(at_upper) - np.sin(at_lower)) / (at_upper - at_lower)) @ (counts / total(sketch))
+    is_end = np.zeros(_MAGNITUDES + 1, dtype=bool)
+    is_end[magnitude] = is_end[magnitude + 1] = True  # neighbours share one
+    ends = np.flatnonzero(is_end)
+    lower = np.searchsorted(ends, magnitude)
+    angles = np.outer(t, _end(ends))
+    sines = np.sin(angles)
+    rise, run = sines[:, lower + 1] - sines[:, lower], angles[:, lower + 1] - angles[:, lower]
+    return (rise / run) @ (counts / total(sketch))
 
 
 def _magnitude(buckets: Int[np.ndarray, " buckets"]) -> Int[np.ndarray, " buckets"]:
@@ -251,6 +270,11 @@ def _bucket_ends() -> Float[np.ndarray, " ends"]:
     ends = np.concatenate([-outward[:0:-1], outward])
     ends.flags.writeable = False
     return ends
+
+
+def _end(magnitude: Int[np.ndarray, " buckets"]) -> Float[np.ndarray, " buckets"]:
+    """Look up the lower end of positive buckets."""
+    return _bucket_ends()[_NON_FINITE_FROM + magnitude]
 
 
 def _place(buckets: Int[np.ndarray, " buckets"]) -> Int[np.ndarray, " buckets"]:

@@ -19,6 +19,7 @@ _START_EXPONENTS = (0.2, 2.5)
 _LOG_POWERS = (-30.0, 6.0)  # keeps exp(−power) above 0 and below 1 wherever the search strays
 _NODES, _RAW_WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 _WEIGHTS = _RAW_WEIGHTS / _RAW_WEIGHTS.sum()
+_TRIGAMMA, _TETRAGAMMA = float(polygamma(1, 1.0)), float(polygamma(2, 1.0))
 _SAME_AS_CAUCHY = 1e-8
 
 
@@ -100,8 +101,7 @@ def log_abs_cumulants(alpha: float) -> tuple[float, float]:
     Args:
         alpha: tail index, positive.
     """
-    trigamma, tetragamma = float(polygamma(1, 1.0)), float(polygamma(2, 1.0))
-    return trigamma * (1.0 / alpha**2 + 0.5), -tetragamma * (1.0 / alpha**3 - 1.0)
+    return _TRIGAMMA * (1.0 / alpha**2 + 0.5), -_TETRAGAMMA * (1.0 / alpha**3 - 1.0)
 
 
 def stable_rvs(

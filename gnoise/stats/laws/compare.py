@@ -16,9 +16,9 @@ from scipy.special import stdtr
 
 from gnoise.records import Status
 from gnoise.stats.laws.bins import FoldedBins
-from gnoise.stats.laws.fit import LawFit, Peak, climb, clipped, report, scoring_step
+from gnoise.stats.laws.fit import LawFit, Peak, climb, clipped, report, scoring_steps
 from gnoise.stats.laws.law import Law
-from gnoise.stats.laws.likelihood import likelihood
+from gnoise.stats.laws.likelihood import held_out
 from gnoise.stats.laws.table import tabulate
 
 SIGNIFICANCE = 0.05
@@ -176,29 +176,20 @@ def _gain(one: Candidate, other: Candidate, n: int) -> float:
 def _candidates(laws: tuple[Law, ...], bins: FoldedBins, scale_values: int | None) -> list[Candidate]:
     """Fit all, then score every block under what the others say."""
     counts = bins.counts.astype(np.float64)
-    peaks = [climb(law, bins, scale_values) for law in laws]
-    left_out = [
-        np.stack([_without(law, peak, bins, block) for block in counts]) for law, peak in zip(laws, peaks, strict=True)
-    ]
-    held_out = [
-        np.array(
-            [
-                likelihood(tabulate(law, scale_values), bins.log_edges, theta).bounded(bins, block)
-                for theta, block in zip(thetas, counts, strict=True)
-            ]
-        )
-        for law, thetas in zip(laws, left_out, strict=True)
-    ]
-    return [
-        Candidate(law, report(law, peak, bins), thetas, np.maximum(peak.likelihood.log_p, bins.floor), scores)
-        for law, peak, thetas, scores in zip(laws, peaks, left_out, held_out, strict=True)
-    ]
+    candidates: list[Candidate] = []
+    for law in laws:
+        peak = climb(law, bins, scale_values)
+        left_out = _left_out(law, peak, bins, counts)
+        scores = held_out(tabulate(law, scale_values), bins, left_out, counts)
+        log_p = np.maximum(peak.likelihood.log_p, bins.floor)
+        candidates.append(Candidate(law, report(law, peak, bins), left_out, log_p, scores))
+    return candidates
 
 
-def _without(
-    law: Law, peak: Peak, bins: FoldedBins, counts: Float[np.ndarray, " bins"]
-) -> Float[np.ndarray, " params"]:
-    """Take one scoring step from the peak of all blocks to that of all but one."""
-    score = -peak.likelihood.score(bins, counts)
-    step = scoring_step(law, peak.theta, peak.likelihood, score, bins.n - float(counts.sum()))
-    return clipped(law, peak.theta + step)
+def _left_out(
+    law: Law, peak: Peak, bins: FoldedBins, counts: Float[np.ndarray, "blocks bins"]
+) -> Float[np.ndarray, "blocks params"]:
+    """Take one scoring step from the peak of all blocks to that of all but each."""
+    scores = -peak.likelihood.score(bins, counts)
+    rest = bins.n - counts.sum(axis=1)
+    return clipped(law, peak.theta + scoring_steps(law, peak.theta, peak.likelihood, scores, rest))

@@ -1,12 +1,13 @@
 """The likelihood of binned magnitudes under a tabulated law, with its scores."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
 from gnoise.stats.laws.bins import FoldedBins
-from gnoise.stats.laws.table import Table, evaluate
+from gnoise.stats.laws.table import Table, evaluate, evaluate_blocks
 
 _SMALLEST = 1e-100
 
@@ -27,11 +28,11 @@ class Likelihood:
         """Add up the log likelihood of counts, no value below the bins' floor."""
         return float(counts @ np.maximum(self.log_p, bins.floor))
 
-    def score(self, bins: FoldedBins, counts: Float[np.ndarray, " bins"]) -> Float[np.ndarray, " params"]:
+    def score(self, bins: FoldedBins, counts: Float[np.ndarray, "*blocks bins"]) -> Float[np.ndarray, "*blocks params"]:
         """Differentiate :meth:`bounded`."""
-        return self.scores @ np.where(self.log_p > bins.floor, counts, 0.0)
+        return np.where(self.log_p > bins.floor, counts, 0.0) @ self.scores.T
 
-    @property
+    @cached_property
     def information(self) -> Float[np.ndarray, "params params"]:
         """Fisher's expected information in one value."""
         return (self.scores * np.exp(self.log_p)) @ self.scores.T
@@ -55,16 +56,34 @@ def likelihood(table: Table, log_edges: Float[np.ndarray, " edges"], theta: Floa
     return Likelihood(log_p, scores)
 
 
+def held_out(
+    table: Table,
+    bins: FoldedBins,
+    thetas: Float[np.ndarray, "blocks params"],
+    counts: Float[np.ndarray, "blocks bins"],
+) -> Float[np.ndarray, " blocks"]:
+    """Score each block under parameters of its own: :meth:`Likelihood.bounded`, many at once.
+
+    Args:
+        table: of the law.
+        bins: that the counts are of.
+        thetas: log scale and shapes' coordinates, one row a block.
+        counts: values in each bin, one row a block.
+    """
+    log_p, _ = masses(evaluate_blocks(table, bins.log_edges - thetas[:, :1], thetas[:, 1:]))
+    return (counts * np.maximum(log_p, bins.floor)).sum(axis=1)
+
+
 def masses(
-    log_survival: Float[np.ndarray, " edges"],
-) -> tuple[Float[np.ndarray, " edges+1"], Float[np.ndarray, " edges"]]:
+    log_survival: Float[np.ndarray, "*blocks edges"],
+) -> tuple[Float[np.ndarray, "*blocks edges+1"], Float[np.ndarray, "*blocks edges"]]:
     """Return the log of each bin's mass, and what share of all beyond its start each bin but the last keeps.
 
     Args:
         log_survival: at the edges, not ascending.
     """
-    log_p = np.zeros(log_survival.size + 1)
-    log_p[1:] = log_survival
-    kept = np.maximum(-np.expm1(log_survival - log_p[:-1]), _SMALLEST)
-    log_p[:-1] += np.log(kept)
+    log_p = np.zeros((*log_survival.shape[:-1], log_survival.shape[-1] + 1))
+    log_p[..., 1:] = log_survival
+    kept = np.maximum(-np.expm1(log_survival - log_p[..., :-1]), _SMALLEST)
+    log_p[..., :-1] += np.log(kept)
     return log_p, kept

@@ -95,7 +95,31 @@ def evaluate(table: Table, y: Float[np.ndarray, " points"], shapes: Float[np.nda
     return Survival(log, log * np.concatenate([slope[None], values[:, 1:].T]))
 
 
-def _used(y: Float[np.ndarray, " points"]) -> slice:
+def evaluate_blocks(
+    table: Table, y: Float[np.ndarray, "blocks points"], shapes: Float[np.ndarray, "blocks shapes"]
+) -> Float[np.ndarray, "blocks points"]:
+    """Interpolate log P(|X| > x) for several shapes at once, without gradients.
+
+    Args:
+        table: of the law.
+        y: log x at unit scale, one row a block.
+        shapes: coordinates within the law's grid, one row a block.
+    """
+    blocks = np.arange(y.shape[0])
+    inside = np.clip(y, GRID[0], GRID[-1])
+    used = _used(inside)
+    columns = np.broadcast_to(table.coefficients[..., used], (y.shape[0], *table.coefficients[..., used].shape))
+    for knots, at in zip(table.knots, shapes.T, strict=False):
+        columns = BSpline.construct_fast(knots, np.moveaxis(columns, 0, 1), 3)(at)[blocks, blocks]
+    knots = table.knots[-1][used.start : used.stop + 4]
+    spline = BSpline.construct_fast(knots, np.ascontiguousarray(columns.T), 3)
+    values = spline(inside)[blocks, :, blocks]
+    if (y != inside).any():
+        values = values + np.asarray(spline(inside, 1))[blocks, :, blocks] * (y - inside)
+    return -np.exp(np.minimum(values, 700.0))
+
+
+def _used(y: Float[np.ndarray, "..."]) -> slice:
     """Pick the columns of coefficients that points on the grid depend on."""
     first, last = np.searchsorted(GRID, [y.min(), y.max()])
     return slice(max(int(first) - 4, 0), min(int(last) + 4, GRID.size))
