@@ -1,6 +1,6 @@
 """Squared norms of each example's own gradient, for every layer, from one forward and backward pass."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ from gnoise.collect.per_example.embedding import (
     multiplies_scale,
     scaled_embedding_weight,
 )
-from gnoise.collect.per_example.engine import Measured, measure
+from gnoise.collect.per_example.engine import Measured, measure, measure_all
 from gnoise.collect.per_example.layer_type import LayerType
 from gnoise.collect.per_example.linear import (
     is_linear,
@@ -95,4 +95,37 @@ def per_example_sq_norms(
     return measure(module, loss, batch, layers=LAYERS, example_weights=example_weights, check=check).sq_norms
 
 
-__all__ = ["LAYERS", "LayerType", "Loss", "Measured", "Method", "measure", "per_example_sq_norms"]
+def stream_per_example_sq_norms(
+    module: nn.Module, loss: Loss, batches: Iterable[Batch], *, check: bool = True
+) -> Iterator[dict[str, Tensor]]:
+    """Square the norms of each example's own gradient in one batch after another, at whatever weights each meets.
+
+    What ``per_example_sq_norms`` does, at less cost: the self-check is made on the first batch alone, and the order
+    in which examples lie in each layer is learnt once for every shape of example.
+
+    Args:
+        module: the network; which parameters are trainable is looked up once, at the first batch.
+        loss: (module, batch) to the mean loss over the batch's examples.
+        batches: examples along dimension 0.
+        check: make the self-check on the first batch.
+
+    Yields:
+        one result of ``per_example_sq_norms`` a batch.
+
+    Raises:
+        UserError: the loss is no differentiable scalar, or the check fails.
+    """
+    for measured in measure_all(module, loss, batches, layers=LAYERS, check=check):
+        yield measured.sq_norms
+
+
+__all__ = [
+    "LAYERS",
+    "LayerType",
+    "Loss",
+    "Measured",
+    "Method",
+    "measure",
+    "per_example_sq_norms",
+    "stream_per_example_sq_norms",
+]

@@ -29,9 +29,14 @@ def count_examples(batch: Batch) -> int:
 
 def one_example(batch: Batch, index: int, examples: int) -> Batch:
     """Take one example, as a batch of one; what all examples share stays as it is."""
+    return some_examples(batch, slice(index, index + 1), examples)
+
+
+def some_examples(batch: Batch, chosen: slice, examples: int) -> Batch:
+    """Take some of a batch's examples; what all examples share stays as it is."""
 
     def take(tensor: Tensor) -> Tensor:
-        return tensor if tensor.shape[0] != examples else tensor[index : index + 1]
+        return tensor if tensor.shape[0] != examples else tensor[chosen]
 
     if isinstance(batch, Tensor):
         return take(batch)

@@ -1,6 +1,6 @@
 """One pass over one example to learn the layout, one over the batch to measure, one per example for the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from gnoise.collect.per_example.batch import Loss, count_examples, one_example
 from gnoise.collect.per_example.check import check_one_example, check_sums
-from gnoise.collect.per_example.cost import Method
+from gnoise.collect.per_example.cost import Method, prefers_loop
+from gnoise.collect.per_example.in_parts import in_parts
 from gnoise.collect.per_example.layer_type import LayerType, types_in
-from gnoise.collect.per_example.loop import dense_grads, loop, sq_norm
+from gnoise.collect.per_example.layouts import Layouts
+from gnoise.collect.per_example.loop import Looped, dense_grads, loop, sq_norm
 from gnoise.collect.per_example.norms import BATCH_NORMS
-from gnoise.collect.per_example.one_pass import Gradient, Job, one_pass
-from gnoise.collect.per_example.plan import layout_of
+from gnoise.collect.per_example.one_pass import Gradient, Job, Pass
+from gnoise.collect.per_example.plan import Layout, layout_of
 from gnoise.collect.per_example.surroundings import eval_mode, forked, random_state, run_eagerly
 from gnoise.collect.per_example.trace import trace
 from gnoise.collect.workload import Batch
@@ -56,42 +58,96 @@ def measure(
     Raises:
         UserError: see ``per_example_sq_norms``.
     """
-    examples = count_examples(batch)
-    weights = _weights(example_weights, examples)
-    parameters = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
-    _refuse_mixing_layers(module)
-    job = Job(module, loss, parameters, types_in(module, layers))
+    job = _job(module, loss, layers)
+    weights = _weights(example_weights, count_examples(batch))
     with run_eagerly(module):
-        return _measure(job, batch, weights, check=check)
+        if check:
+            return _checked(job, batch, weights)
+        layout = Layouts(job).of(batch, len(weights))
+        return _measured(job, batch, weights, layout)
 
 
-def _measure(job: Job, batch: Batch, weights: Sequence[float], *, check: bool) -> Measured:
+def measure_all(
+    module: nn.Module, loss: Loss, batches: Iterable[Batch], *, layers: Sequence[LayerType], check: bool = True
+) -> Iterator[Measured]:
+    """Measure batch after batch, the first with the self-check; see ``stream_per_example_sq_norms``.
+
+    Args:
+        module: the network.
+        loss: (module, batch) to the mean loss over examples.
+        batches: examples along dimension 0.
+        layers: types of layers to measure in one pass.
+        check: compare the first batch with its gradient and with its first example alone.
+
+    Raises:
+        UserError: see ``per_example_sq_norms``.
+    """
+    job = _job(module, loss, layers)
+    layouts = Layouts(job)
+    for number, batch in enumerate(batches):
+        weights = _weights(None, count_examples(batch))
+        with run_eagerly(module):
+            if check and number == 0:
+                found = _checked(job, batch, weights)
+            else:
+                found = _measured(job, batch, weights, layouts.of(batch, len(weights)))
+        yield found
+
+
+def _job(module: nn.Module, loss: Loss, layers: Sequence[LayerType]) -> Job:
+    _refuse_mixing_layers(module)
+    parameters = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
+    return Job(module, loss, parameters, types_in(module, layers))
+
+
+def _measured(job: Job, batch: Batch, weights: Sequence[float], layout: Layout) -> Measured:
+    """Measure without looking whether it is right."""
+    if job.on_cpu and prefers_loop(layout.largest):
+        return _joined(job, None, _looped(job, batch, weights, job.parameters))
+    found = in_parts(job, batch, weights, layout, Gradient.NONE)
+    return _joined(job, found, _looped(job, batch, weights, _left_by(found, job)))
+
+
+def _checked(job: Job, batch: Batch, weights: Sequence[float]) -> Measured:
+    """Measure, and compare with the batch's gradient and with the first example alone."""
     names, tensors = list(job.parameters), list(job.parameters.values())
     with forked(tensors):
         before = random_state(tensors)
         one = trace(job.module, job.loss, one_example(batch, 0, len(weights)), job.types)
         draws = any(not torch.equal(a, b) for a, b in zip(before, random_state(tensors), strict=True))
-    if check and draws and any(child.training for child in job.module.modules()):
+    if draws and any(child.training for child in job.module.modules()):
         with eval_mode(job.module), forked(tensors):
-            _measure(job, batch, weights, check=True)
+            _checked(job, batch, weights)
     alone: dict[str, Tensor] | None = None
-    if check and not draws:
+    if not draws:
         alone = {name: sq_norm(g) for name, g in zip(names, dense_grads(one.loss, tensors), strict=True)}
     layout = layout_of(one, job.parameters)
     del one  # and with it the activations behind its graph
-    found = one_pass(job, batch, weights, layout, Gradient.AUTOGRAD if check else Gradient.NONE)
-    sq_norms, methods = dict(found.sq_norms), dict(found.methods)
-    rest = {name: job.parameters[name] for name in names if name not in sq_norms}
-    if rest:
-        with forked(tensors):
-            looped = loop(job.module, job.loss, batch, rest, weights)
-        sq_norms |= looped.sq_norms
-        methods |= dict.fromkeys(rest, frozenset({Method.LOOP}))
-        if check and not draws:
-            check_sums(looped.weighted_sum, found.grads)
+    found = in_parts(job, batch, weights, layout, Gradient.AUTOGRAD)
+    looped = _looped(job, batch, weights, _left_by(found, job))
+    if not draws:
+        check_sums(looped.weighted_sum, found.grads)
+    measured = _joined(job, found, looped)
     if alone is not None:
-        check_one_example({name: sq_norms[name][0] for name in names}, alone, len(weights), found.rounding)
-    return Measured({name: sq_norms[name] for name in names}, {name: methods[name] for name in names})
+        check_one_example({n: x[0] for n, x in measured.sq_norms.items()}, alone, len(weights), found.rounding)
+    return measured
+
+
+def _left_by(found: Pass, job: Job) -> dict[str, nn.Parameter]:
+    return {name: tensor for name, tensor in job.parameters.items() if name not in found.sq_norms}
+
+
+def _looped(job: Job, batch: Batch, weights: Sequence[float], parameters: dict[str, nn.Parameter]) -> Looped:
+    if not parameters:
+        return Looped({}, {})
+    with forked(list(job.parameters.values())):
+        return loop(job.module, job.loss, batch, parameters, weights)
+
+
+def _joined(job: Job, found: Pass | None, looped: Looped) -> Measured:
+    sq_norms = looped.sq_norms | ({} if found is None else found.sq_norms)
+    methods = dict.fromkeys(looped.sq_norms, frozenset({Method.LOOP})) | ({} if found is None else found.methods)
+    return Measured({name: sq_norms[name] for name in job.parameters}, {n: methods[n] for n in job.parameters})
 
 
 def _weights(example_weights: Sequence[float] | Tensor | None, examples: int) -> list[float]:

@@ -22,6 +22,8 @@ from gnoise.collect.per_example.plan import Layout, Plan, plan
 from gnoise.collect.per_example.trace import Call, Trace, trace
 from gnoise.collect.workload import Batch
 
+_NOTHING: Mapping[str, Tensor] = {}
+
 
 class Gradient(Enum):
     """What becomes of the batch's gradient."""
@@ -50,6 +52,11 @@ class Job:
     parameters: dict[str, nn.Parameter]
     types: dict[nn.Module, LayerType]
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether everything measured lies on a CPU."""
+        return all(tensor.device.type == "cpu" for tensor in self.parameters.values())
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -60,7 +67,6 @@ class Pass:
         methods: by which they were measured.
         grads: the batch's gradient; empty where it was not asked for.
         rounding: unit of the coarsest gradient met.
-        loss: of the batch.
         losses: each example's own; ``None`` where the loss function is none whose terms can be read.
     """
 
@@ -68,11 +74,19 @@ class Pass:
     methods: dict[str, frozenset[Method]]
     grads: dict[str, Tensor]
     rounding: float
-    loss: Tensor
     losses: ExampleLosses | None
 
 
-def one_pass(job: Job, batch: Batch, weights: Sequence[float], layout: Layout, gradient: Gradient) -> Pass:
+def one_pass(
+    job: Job,
+    batch: Batch,
+    weights: Sequence[float],
+    layout: Layout,
+    gradient: Gradient,
+    *,
+    share: float = 1.0,
+    into: Mapping[str, Tensor] = _NOTHING,
+) -> Pass:
     """Measure what can be measured in one forward and backward pass.
 
     Args:
@@ -81,6 +95,8 @@ def one_pass(job: Job, batch: Batch, weights: Sequence[float], layout: Layout, g
         weights: of each example in the batch's loss.
         layout: of one example.
         gradient: what becomes of the batch's gradient.
+        share: by which the loss is multiplied, where this is a part of a larger batch.
+        into: gradients of the parts before it, to which this part's are added, in place where that is possible.
     """
     sinks: dict[Call, list[Sink]] = {}
 
@@ -93,20 +109,21 @@ def one_pass(job: Job, batch: Batch, weights: Sequence[float], layout: Layout, g
     traced = trace(job.module, job.loss, batch, job.types, on_grad)
     losses = example_losses(traced.loss, examples)
     plans = plan(job.parameters, layout, traced, examples)
-    accounts = _open(job, plans, examples, gradient)
+    accounts = _open(job, plans, examples, gradient, into)
     handles: list[RemovableHandle] = list(traced.handles)
     for name, ledger in accounts.ledgers.items():
         for index, use in enumerate(accounts.plans[name].uses):
             handles.extend(feed(use, partial(ledger.add, index), sinks, examples))
     try:
-        grads = _backward(job, traced, accounts, gradient)
+        grads = _backward(job, traced, accounts, gradient, share)
     finally:
         for handle in handles:
             handle.remove()
     sq_norms, methods = _close(job, accounts, weights, grads, gradient)
-    grads |= {name: ledger.total for name, ledger in accounts.ledgers.items() if ledger.total is not None}
+    summed = {name: into[name] + grad if name in into else grad for name, grad in grads.items()}
+    summed |= {name: ledger.total for name, ledger in accounts.ledgers.items() if ledger.total is not None}
     rounding = max((ledger.rounding for ledger in accounts.ledgers.values()), default=0.0)
-    return Pass(sq_norms, methods, grads, rounding, traced.loss.detach(), losses)
+    return Pass(sq_norms, methods, summed, rounding, losses)
 
 
 @dataclass(frozen=True)
@@ -118,7 +135,9 @@ class _Accounts:
     toward: dict[str, Tensor]
 
 
-def _open(job: Job, plans: Mapping[str, Plan | None], examples: int, gradient: Gradient) -> _Accounts:
+def _open(
+    job: Job, plans: Mapping[str, Plan | None], examples: int, gradient: Gradient, into: Mapping[str, Tensor]
+) -> _Accounts:
     planned = {name: how for name, how in plans.items() if how is not None}
     toward = directions(job.parameters) if gradient is Gradient.AUTOGRAD else {}
     ledgers: dict[str, Ledger] = {}
@@ -126,13 +145,15 @@ def _open(job: Job, plans: Mapping[str, Plan | None], examples: int, gradient: G
         if how.uses:
             tensor = job.parameters[name].detach()
             summed = gradient is Gradient.SUMMED and not how.direct
-            total = torch.zeros_like(tensor, dtype=_wide(tensor)) if summed else None
+            before = into.get(name)
+            zeros = torch.zeros_like(tensor, dtype=_wide(tensor)) if summed and before is None else None
+            total = (zeros if before is None else before) if summed else None
             along = None if how.reshaped else toward.get(name)
             ledgers[name] = Ledger(len(how.uses), lookups(how, examples), along, total)
     return _Accounts(planned, ledgers, toward)
 
 
-def _backward(job: Job, traced: Trace, accounts: _Accounts, gradient: Gradient) -> dict[str, Tensor]:
+def _backward(job: Job, traced: Trace, accounts: _Accounts, gradient: Gradient, share: float) -> dict[str, Tensor]:
     """Run the backward pass no further than is needed; return the gradients that autograd made."""
     asked = dict(job.parameters)
     if gradient is not Gradient.AUTOGRAD:  # what layers hold is found on the way to the first of them
@@ -140,7 +161,9 @@ def _backward(job: Job, traced: Trace, accounts: _Accounts, gradient: Gradient) 
     asked = {name: tensor for name, tensor in asked.items() if traced.graph.uses_of(tensor)}
     ends = [call.edge for call in traced.calls if call.first and call.edge.node in traced.graph.nodes]
     edges = [get_gradient_edge(tensor) for tensor in asked.values()]
-    found = torch.autograd.grad([traced.loss], [*edges, *ends], allow_unused=True)
+    found = torch.autograd.grad(
+        [traced.loss], [*edges, *ends], grad_outputs=[torch.full_like(traced.loss, share)], allow_unused=True
+    )
     grads = {name: dense(grad, tensor) for (name, tensor), grad in zip(asked.items(), found, strict=False)}
     return grads if gradient is not Gradient.NONE else {}
 

@@ -4,6 +4,7 @@ A pass over one example alone tells examples from everything else: where it left
 one of B, the examples lie along that side. Lengths alone would confuse 16 tokens with 16 examples.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -94,6 +95,11 @@ class Layout:
 
     calls: tuple[_CallLayout, ...]
     direct: Mapping[int, tuple[tuple[int, ...], tuple[_UseLayout, ...]]]
+
+    @property
+    def largest(self) -> tuple[int, ...]:
+        """Shape of the largest output of a known layer."""
+        return max((call.shape for call in self.calls), key=math.prod, default=())
 
 
 def layout_of(one: Trace, parameters: Mapping[str, nn.Parameter]) -> Layout:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from gnoise.collect.per_example.batch import Loss, count_examples, one_example
+from gnoise.collect.per_example.batch import Loss, count_examples
+from gnoise.collect.per_example.cost import prefers_loop
+from gnoise.collect.per_example.in_parts import in_parts
 from gnoise.collect.per_example.layer_type import LayerType, types_in
-from gnoise.collect.per_example.one_pass import Gradient, Job, Pass, one_pass
-from gnoise.collect.per_example.plan import Layout, layout_of
-from gnoise.collect.per_example.surroundings import forked, run_eagerly
-from gnoise.collect.per_example.trace import trace
+from gnoise.collect.per_example.layouts import Layouts
+from gnoise.collect.per_example.one_pass import Gradient, Job, Pass
+from gnoise.collect.per_example.surroundings import run_eagerly
 from gnoise.collect.workload import Batch
 
 
@@ -27,31 +28,19 @@ class Stream:
         self, module: nn.Module, loss: Loss, parameters: dict[str, nn.Parameter], layers: Sequence[LayerType]
     ) -> None:
         self._job = Job(module, loss, parameters, types_in(module, layers))
-        self._layouts: dict[tuple[tuple[int, ...], ...], Layout] = {}
+        self._layouts = Layouts(self._job)
 
     def draw(self, batch: Batch) -> Pass | None:
         """Run one pass over a batch.
 
         Returns:
-            gradient, norms and losses; ``None`` where some parameter needs a pass per example, which then gives
-            everything at once.
+            gradient, norms and losses; ``None`` where some parameter needs a pass per example, or such passes are
+            cheaper: they give everything at once.
         """
         examples = count_examples(batch)
         with run_eagerly(self._job.module):
-            layout = self._layout(batch, examples)
-            found = one_pass(self._job, batch, [1.0 / examples] * examples, layout, Gradient.SUMMED)
+            layout = self._layouts.of(batch, examples)
+            if self._job.on_cpu and prefers_loop(layout.largest):
+                return None
+            found = in_parts(self._job, batch, [1.0 / examples] * examples, layout, Gradient.SUMMED)
         return found if found.sq_norms.keys() == self._job.parameters.keys() else None
-
-    def _layout(self, batch: Batch, examples: int) -> Layout:
-        one = one_example(batch, 0, examples)
-        shapes = _shapes(one)
-        if shapes not in self._layouts:
-            with forked(list(self._job.parameters.values())):
-                traced = trace(self._job.module, self._job.loss, one, self._job.types)
-            self._layouts[shapes] = layout_of(traced, self._job.parameters)
-        return self._layouts[shapes]
-
-
-def _shapes(batch: Batch) -> tuple[tuple[int, ...], ...]:
-    tensors = [batch] if isinstance(batch, Tensor) else list(batch.values() if isinstance(batch, dict) else batch)
-    return tuple(tuple(tensor.shape) for tensor in tensors)
