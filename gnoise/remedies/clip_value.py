@@ -25,7 +25,7 @@ def clip_value(limit: Scale = None, *, gain: float = 3.0, decay: float = 0.99) -
         gain: multiplies a tracked scale; not used with a given limit.
         decay: of a tracked scale's average over steps.
     """
-    return entrywise(over_parts(_clip_), limit, gain=gain, decay=decay, setting="limit")
+    return entrywise(over_parts(_clip_, _clip_all_), limit, gain=gain, decay=decay, setting="limit")
 
 
 def clip_coordinates(limit: float = 10.0, *, decay: float = 0.999, adam: Optimizer | None = None) -> Transform:
@@ -118,15 +118,16 @@ def _within(entry: Tensor, average: Tensor, times: float) -> bool:
     return bool(torch.addcmul(average, entry, entry, value=-1.0 / times**2).min() >= 0.0)
 
 
-def _clip_(entries: list[Tensor], limits: Each) -> None:
+def _clip_(entries: Tensor, limit: float) -> None:
+    entries.clamp_(-limit, limit)
+
+
+def _clip_all_(entries: list[Tensor], limits: Each) -> None:
     numbers = [limit for limit in limits if not isinstance(limit, Tensor)]
-    if len(numbers) < len(limits):
+    if len(numbers) == len(limits):
+        torch._foreach_clamp_max_(entries, numbers)
+        torch._foreach_clamp_min_(entries, [-limit for limit in numbers])
+    else:
         bounds = [limit for limit in limits if isinstance(limit, Tensor)]
         torch._foreach_minimum_(entries, bounds)
         torch._foreach_maximum_(entries, torch._foreach_neg(bounds))
-    elif entries[0].device.type == "cpu":
-        for entry, limit in zip(entries, numbers, strict=True):
-            entry.clamp_(-limit, limit)
-    else:
-        torch._foreach_clamp_max_(entries, numbers)
-        torch._foreach_clamp_min_(entries, [-limit for limit in numbers])

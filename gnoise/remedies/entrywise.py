@@ -17,8 +17,10 @@ Scale = float | Sequence[float] | None
 """One number for all tensors, one for each, or ``None``: track it over steps."""
 Each = list[float] | list[Tensor]
 """The scale of each part: numbers where they are known without waiting for a GPU."""
-Apply = Callable[[list[Tensor], Each], None]
-"""Change entries in place, given their scales."""
+Alone = Callable[[Tensor, float], object]
+"""Change the entries of one part in place: on a CPU, where the next operation finds them in its cache."""
+Together = Callable[[list[Tensor], Each], object]
+"""The same for many tensors in a handful of launches: on a GPU."""
 Walk = Callable[[list[Tensor], float | Tensor], None]
 """Change gradients in place, given one scale or a vector of them."""
 
@@ -73,24 +75,31 @@ def _tracked(walk: Walk, *, gain: float, decay: float) -> Transform:
     return Transform(init_scale, update)
 
 
-def over_parts(apply_: Apply) -> Walk:
-    """Walk through gradients part by part, each small enough for a CPU's cache."""
+def over_parts(alone: Alone, together: Together) -> Walk:
+    """Walk through gradients: on a CPU part by part, each small enough for its cache, on a GPU all at once."""
 
     def walk(grads: list[Tensor], scale: float | Tensor) -> None:
+        numbers: list[float] | None = None
         for owners, (parts,) in batches(grads):
             entries = widened(parts)
-            apply_(entries, _each(scale, owners, entries[0].device))
+            if entries[0].device.type != "cpu":
+                together(entries, _each(scale, owners, entries[0].device))
+            else:
+                numbers = _numbers(scale, len(grads)) if numbers is None else numbers
+                for place, entry in zip(owners, entries, strict=True):
+                    alone(entry, numbers[place])
             if entries is not parts:
                 torch._foreach_copy_(parts, entries)
 
     return walk
 
 
+def _numbers(scale: float | Tensor, count: int) -> list[float]:
+    return [float(x) for x in scale.tolist()] if isinstance(scale, Tensor) else [float(scale)] * count
+
+
 def _each(scale: float | Tensor, owners: Sequence[int], device: torch.device) -> Each:
     if not isinstance(scale, Tensor):
         return [float(scale)] * len(owners)
-    if device.type == "cpu":
-        numbers = [float(x) for x in scale.tolist()]
-        return [numbers[i] for i in owners]
     single = scale.to(device).unbind()
     return [single[i] for i in owners]

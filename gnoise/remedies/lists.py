@@ -9,7 +9,7 @@ from torch import Tensor
 from gnoise.remedies.shards import local, total
 from gnoise.remedies.transform import book_dtype
 
-_CHUNK = 1 << 17
+_CHUNK = 1 << 18
 """Entries worked on at a time on a CPU: gradient and scratch stay in its cache from one operation to the next."""
 _NARROW = (torch.float16, torch.bfloat16)
 
@@ -63,6 +63,13 @@ def _split(tensor: Tensor, columns: Sequence[Sequence[Tensor]], place: int) -> S
     if small or not all(column[place].is_contiguous() for column in columns):
         return (tensor,)
     return tensor.view(-1).split(_CHUNK)
+
+
+def row_blocks(tensor: Tensor) -> Sequence[Tensor]:
+    """Cut a plain tensor along its first axis: on a CPU into parts that stay in its cache, else not at all."""
+    if tensor.device.type != "cpu" or tensor.ndim == 0 or tensor.numel() <= _CHUNK:
+        return (tensor,)
+    return tensor.split(max(1, _CHUNK * len(tensor) // tensor.numel()))
 
 
 def widened(tensors: list[Tensor]) -> list[Tensor]:

@@ -1,17 +1,13 @@
 """The saturating form of shrinking row by row: what token tables get."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from gnoise.remedies.lists import widened
+from gnoise.remedies.lists import row_blocks, widened
 from gnoise.remedies.shards import local
 
 _SAMPLE = 32
 """Entries of a row looked at, evenly strided: a scale to a quarter or so, where the limit is a few scales."""
-_ENTRIES = 1 << 17
-"""Worked on at a time on a CPU, as in :mod:`gnoise.remedies.lists`."""
 
 
 def saturate_rows(grads: list[Tensor], scale: float | Tensor, *, gain: float) -> None:
@@ -32,7 +28,7 @@ def saturate_rows(grads: list[Tensor], scale: float | Tensor, *, gain: float) ->
             continue
         rows = grad.reshape(1, -1) if grad.ndim == 0 else grad.unsqueeze(0) if grad.ndim == 1 else grad
         each = scale[place].to(grad.device) if isinstance(scale, Tensor) else scale
-        for part in _blocks(rows):
+        for part in row_blocks(rows):
             (entries,) = widened([part])
             limits = (gain * _row_scales(entries)).clamp(min=each)
             _saturate_(entries, limits.view(-1, *[1] * (part.ndim - 1)))
@@ -46,17 +42,11 @@ def _saturate_(entries: Tensor, limits: Tensor) -> None:
     entries.mul_(torch.addcmul(ratio.new_ones(()), ratio, ratio).rsqrt_())
 
 
-def _blocks(rows: Tensor) -> Sequence[Tensor]:
-    if rows.device.type != "cpu":
-        return (rows,)
-    return rows.split(max(1, _ENTRIES * len(rows) // rows.numel()))
-
-
 def _row_scales(rows: Tensor) -> Tensor:
     """Return the geometric mean of each row's non-zero finite entries; zero where there are none."""
     matrix = rows.flatten(1)
-    sample = matrix[:, :: -(-matrix.shape[1] // _SAMPLE)].abs()
-    counted = (sample > 0.0) & sample.isfinite()
-    logs = torch.where(counted, sample, 1.0).log().sum(dim=1)
+    logs = matrix[:, :: -(-matrix.shape[1] // _SAMPLE)].abs().log_()
+    counted = logs.isfinite()  # neither the logarithm of zero nor that of what is not finite is
     number = counted.sum(dim=1)
-    return torch.where(number > 0, (logs / number.clamp(min=1)).exp(), 0.0)
+    mean = torch.where(counted, logs, 0.0).sum(dim=1).div_(number.clamp(min=1))
+    return torch.where(number > 0, mean.exp_(), 0.0)

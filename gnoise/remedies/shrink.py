@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gnoise.errors import UserError
 from gnoise.remedies.clip_norm import positive
-from gnoise.remedies.entrywise import Apply, Each, Scale, entrywise, over_parts
+from gnoise.remedies.entrywise import Alone, Each, Scale, Together, entrywise, over_parts
 from gnoise.remedies.rows import saturate_rows
 from gnoise.remedies.transform import Transform
 
@@ -47,37 +47,64 @@ def shrink(
         raise UserError(f"expected form to be one of {', '.join(_FORMS)}, got {form!r}; try form='saturating'")
     if rows and form != "saturating":
         raise UserError(f"expected rows with the saturating form only, got {form!r}; try form='saturating'")
-    walk = partial(saturate_rows, gain=positive(gain, "gain")) if rows else over_parts(_FORMS[form])
+    walk = partial(saturate_rows, gain=positive(gain, "gain")) if rows else over_parts(*_FORMS[form])
     return entrywise(walk, scale, gain=gain, decay=decay, setting="scale")
 
 
-# The formulas of gnoise.formulas over lists of tensors.
-def _rational_(entries: list[Tensor], scales: Each) -> None:
-    torch._foreach_div_(entries, _squared(entries, scales, plus=1.0))
+# The formulas of gnoise.formulas in place: of one part by as few passes as they take, and of lists of tensors.
+def _rational_(entries: Tensor, scale: float) -> None:
+    entries.div_(_square_over(entries, scale))
 
 
-def _quartic_(entries: list[Tensor], scales: Each) -> None:
-    squared = _squared(entries, scales, plus=0.0)
-    torch._foreach_div_(entries, _squared(squared, [1.0] * len(squared), plus=1.0))
+def _quartic_(entries: Tensor, scale: float) -> None:
+    if _SAFE_TO_FOURTH[0] < scale < _SAFE_TO_FOURTH[1]:
+        squared = entries * entries
+        entries.div_(torch.addcmul(squared.new_ones(()), squared, squared, value=scale**-4))
+    else:
+        squared = (entries / scale).square_()
+        entries.div_(torch.addcmul(squared.new_ones(()), squared, squared))
 
 
-def _saturating_(entries: list[Tensor], scales: Each) -> None:
-    divisor = _squared(entries, scales, plus=1.0)
+def _saturating_(entries: Tensor, scale: float) -> None:
+    entries.mul_(_square_over(entries, scale).rsqrt_())
+
+
+def _square_over(entries: Tensor, scale: float) -> Tensor:
+    """Return 1 + (x/τ)², in one operation where τ⁻² is surely finite."""
+    one = entries.new_ones(())
+    if _SAFE[0] < scale < _SAFE[1]:
+        return torch.addcmul(one, entries, entries, value=scale**-2)
+    ratio = entries / scale
+    return torch.addcmul(one, ratio, ratio)
+
+
+def _rational_all_(entries: list[Tensor], scales: Each) -> None:
+    torch._foreach_div_(entries, _squares(entries, scales, powers=1))
+
+
+def _quartic_all_(entries: list[Tensor], scales: Each) -> None:
+    torch._foreach_div_(entries, _squares(entries, scales, powers=2))
+
+
+def _saturating_all_(entries: list[Tensor], scales: Each) -> None:
+    divisor = _squares(entries, scales, powers=1)
     torch._foreach_rsqrt_(divisor)
     torch._foreach_mul_(entries, divisor)
 
 
-def _squared(entries: list[Tensor], scales: Each, *, plus: float) -> list[Tensor]:
-    """Return (x/τ)² plus a number: on a CPU in one operation where τ⁻² is surely finite."""
-    safe = [scale for scale in scales if not isinstance(scale, Tensor) and _SAFE[0] < scale < _SAFE[1]]
-    if entries[0].device.type == "cpu" and len(safe) == len(scales):
-        base = entries[0].new_full((), plus)
-        return [torch.addcmul(base, x, x, value=scale**-2) for x, scale in zip(entries, safe, strict=True)]
+def _squares(entries: list[Tensor], scales: Each, *, powers: int) -> list[Tensor]:
+    """Return 1 + (x/τ)², or with two powers 1 + (x/τ)⁴."""
     ratio = torch._foreach_div(entries, scales)
-    torch._foreach_mul_(ratio, ratio)
-    torch._foreach_add_(ratio, plus)
+    for _ in range(powers):
+        torch._foreach_mul_(ratio, ratio)
+    torch._foreach_add_(ratio, 1.0)
     return list(ratio)
 
 
 _SAFE = (1e-15, 1e15)
-_FORMS: dict[str, Apply] = {"rational": _rational_, "quartic": _quartic_, "saturating": _saturating_}
+_SAFE_TO_FOURTH = (3e-8, 1e3)
+_FORMS: dict[str, tuple[Alone, Together]] = {
+    "rational": (_rational_, _rational_all_),
+    "quartic": (_quartic_, _quartic_all_),
+    "saturating": (_saturating_, _saturating_all_),
+}

@@ -23,7 +23,7 @@ from gnoise.remedies import (
     stabilize,
     zclip,
 )
-from gnoise.remedies.clip_value import _clip_
+from gnoise.remedies.clip_value import _clip_, _clip_all_
 from gnoise.remedies.lists import batches, norms
 from gnoise.remedies.shrink import _FORMS
 from gnoise.remedies.tracked_scale import init_scale, track_scale
@@ -62,14 +62,20 @@ def test_shrinking_a_list_is_the_formula(form: str, numel: int) -> None:
         torch.testing.assert_close(b, FORMS[form](grad, scale))
 
 
-@pytest.mark.parametrize("apply_", [*_FORMS.values(), _clip_], ids=[*_FORMS, "clip_value"])
-def test_scales_left_on_a_gpu_do_what_numbers_do(apply_) -> None:
-    grads = [torch.empty(50).cauchy_(generator=torch.Generator().manual_seed(i)) for i in range(2)]
-    numbers, tensors = ([g.clone() for g in grads] for _ in range(2))
-    apply_(numbers, [0.7, 0.2])
-    apply_(tensors, [torch.tensor(0.7), torch.tensor(0.2)])
-    for a, b in zip(numbers, tensors, strict=True):
-        torch.testing.assert_close(a, b)
+@pytest.mark.parametrize("rule", [*_FORMS.values(), (_clip_, _clip_all_)], ids=[*_FORMS, "clip_value"])
+@pytest.mark.parametrize("unit", [1.0, 1e-20, 1e12])
+def test_lists_on_a_gpu_and_parts_on_a_cpu_come_out_alike(rule, unit: float) -> None:
+    alone, together = rule
+    grads = [unit * torch.empty(500).cauchy_(generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    scales = [0.7 * unit, 0.2 * unit]
+    parts, numbers, tensors = ([g.clone() for g in grads] for _ in range(3))
+    for part, scale in zip(parts, scales, strict=True):
+        alone(part, scale)
+    together(numbers, scales)
+    together(tensors, [torch.tensor(scale) for scale in scales])
+    for a, b, c in zip(parts, numbers, tensors, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=0.0)
+        torch.testing.assert_close(b, c, rtol=1e-5, atol=0.0)
 
 
 def test_clipping_by_hand() -> None:
