@@ -66,9 +66,10 @@ def render(run: Run) -> None:
 def _show_pictures(run: Run, layer: Layer, own: list[Estimate]) -> None:
     """Show the layer's tail, its averaging curve and where its noise sits, a tab each."""
     samples = run.samples(layer.name)
+    of_layer = [each for each in run.verdicts if each.layer == layer.name]
     of_tail, of_averaging, of_rows = st.tabs(["Tail", "Averaging", "Rows"])
     with of_tail:
-        show_chart(tail(samples.sketch, own), key="tail")
+        show_chart(tail(samples.sketch, of_layer), key="tail")
     with of_averaging:
         show_chart(averaging(samples.coordinates, own), key="averaging")
     with of_rows:

@@ -11,6 +11,7 @@ from gnoise.records import Status, Verdict
 
 _LEFT_OUT = ("tails_entries", "averaging")
 _LEAST = 1e-4
+_FAR = 20.0
 
 
 def answer_sentence(verdict: Verdict) -> str:
@@ -42,6 +43,8 @@ def closeness(verdict: Verdict) -> str:
         return f"next best {spaced(verdict.runner_up)}"
     if verdict.margin < 0.0:
         return f"{spaced(verdict.runner_up)} fits better, but so far chance explains it"
+    if verdict.margin > _FAR:
+        return f"next best {spaced(verdict.runner_up)}, far behind"
     unit = "" if question is None or not question.margin else f" {question.margin}"
     return f"next best {spaced(verdict.runner_up)}, {number(verdict.margin)}{unit} behind"
 

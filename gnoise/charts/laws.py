@@ -5,7 +5,6 @@ from jaxtyping import Float
 from scipy.special import erfc, erfcinv
 
 from gnoise.stats.stable import log_abs_cumulants
-from gnoise.stats.stable_law import stable_quantile, stable_sf
 
 _GAUSSIAN_MEDIAN = float(erfcinv(0.5))
 _SEARCH = np.geomspace(0.05, 50.0, 400)
@@ -50,17 +49,6 @@ def standardised_gaussian_survival(x: Float[np.ndarray, " points"], scale_pairs:
         return erfc(np.outer(points, shrinking) * _GAUSSIAN_MEDIAN) @ (weights / weights.sum())
 
     return survival(x * _median(survival(_SEARCH)))
-
-
-def stable_survival(x: Float[np.ndarray, " points"], alpha: float) -> Float[np.ndarray, " points"]:
-    """Compute P(|X| > x) of the symmetric stable law whose median |X| is 1.
-
-    Args:
-        x: not negative.
-        alpha: tail index in [0.5, 2].
-    """
-    median = float(stable_quantile(0.75, alpha, 0.0))
-    return 2.0 * stable_sf(x * median, alpha, 0.0)
 
 
 def _median(survival: Float[np.ndarray, " search"]) -> float:

@@ -9,25 +9,21 @@ import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
 from gnoise.charts.chart import GREY, Chart, style
-from gnoise.charts.laws import (
-    cauchy_survival,
-    gaussian_survival,
-    stable_survival,
-    standardised_gaussian_survival,
-)
+from gnoise.charts.laws import cauchy_survival, gaussian_survival, standardised_gaussian_survival
 from gnoise.charts.phrases import number
-from gnoise.records import Estimate, Sketch, SketchSample, Status
+from gnoise.records import Sketch, SketchSample, Status, Verdict
 from gnoise.stats.intervals import Interval, jackknife
+from gnoise.stats.laws import LAWS, fit_law, law_survival
 from gnoise.stats.sketch import abs_quantiles, bucket_edges, leave_one_out, merge, total
 
 _POINTS, _LINE_POINTS = 600, 150
-_SMALLEST_ALPHA = 0.5  # the stable law is computed from there on
 _LAST_BUCKETS = 100
 _NEAREST = 0.1
 _BEYOND = 20
 _MAGNITUDE_BITS = (1 << 16) - 1
 _BLUE, _ORANGE = "rgb(43, 140, 190)", "rgb(230, 97, 1)"
 _SKETCH_ERROR = 1.02
+_ALWAYS_DRAWN = ("gaussian", "cauchy")
 _TABLE_COLUMNS = ["view", "medians", "noise", "share_beyond"]
 
 
@@ -36,7 +32,9 @@ class _View:
     """One empirical survival curve: ``share`` of the values is at least ``medians`` medians in size."""
 
     name: str
+    question: str
     sketches: tuple[Sketch, ...]
+    scale_values: int | None
     median: float
     medians: Float[np.ndarray, " points"]
     share: Float[np.ndarray, " points"]
@@ -59,8 +57,8 @@ class _View:
         return Interval(full, full * logs.stderr, float(np.exp(logs.low)), float(np.exp(logs.high)))
 
 
-def tail(sample: SketchSample, estimates: Sequence[Estimate]) -> Chart:
-    """Draw P(|noise| > x) on two logarithmic axes, from the exact counts of the sketch.
+def tail(sample: SketchSample, verdicts: Sequence[Verdict]) -> Chart:
+    """Draw P(|noise| > x) on two logarithmic axes, from the exact counts of the sketch, beside the law that answers.
 
     Both views are in units of their own median, so that all reference laws meet the data there: across
     entries (all entries pooled) and across draws (each entry first divided by its own scale, where the
@@ -68,20 +66,19 @@ def tail(sample: SketchSample, estimates: Sequence[Estimate]) -> Chart:
 
     Args:
         sample: of one layer.
-        estimates: of the same layer; ``alpha_entries`` gives the stable law its index.
+        verdicts: of the same layer; the laws they name are fitted and drawn, where they are not drawn anyway.
     """
-    entries = _view("across entries", sample.entries)
+    entries = _view("across entries", "tails_entries", sample.entries, None)
     if entries is None:
         status = _no_tail(sample.entries)
         return Chart(style(go.Figure(), 120), f"No tail to draw: {status.advice}.", _table([]))
-    draws = _view("across draws", sample.draws)
+    draws = _view("across draws", "tails_draws", sample.draws, sample.scale_pairs)
     views = [view for view in (entries, draws) if view is not None]
-    alpha = next((e.value for e in estimates if e.quantity == "alpha_entries"), None)
     finding = _finding(entries, draws, sample.scale_pairs)
-    return Chart(_draw(views, alpha, sample.scale_pairs), finding, _table(views))
+    return Chart(_draw(views, verdicts, sample.scale_pairs), finding, _table(views))
 
 
-def _view(name: str, sketches: Sequence[Sketch]) -> _View | None:
+def _view(name: str, question: str, sketches: Sequence[Sketch], scale_values: int | None) -> _View | None:
     """Turn sketches into a curve; ``None`` where a quantile and its interval would mean nothing."""
     filled = tuple(sketch for sketch in sketches if sketch.counts.size)
     merged = merge(filled)
@@ -93,7 +90,7 @@ def _view(name: str, sketches: Sequence[Sketch]) -> _View | None:
     share = np.cumsum(counts[::-1])[::-1] / counts.sum()
     median = float(abs_quantiles(merged, np.array([0.5]))[0])
     kept = _thinned(edges / median)
-    return _View(name, filled, median, edges[kept] / median, share[kept])
+    return _View(name, question, filled, scale_values, median, edges[kept] / median, share[kept])
 
 
 def _thinned(medians: Float[np.ndarray, " buckets"]) -> Int[np.ndarray, " points"]:
@@ -105,7 +102,7 @@ def _thinned(medians: Float[np.ndarray, " buckets"]) -> Int[np.ndarray, " points
     return np.unique(np.concatenate([even, last]))
 
 
-def _draw(views: Sequence[_View], alpha: float | None, scale_pairs: int) -> go.Figure:
+def _draw(views: Sequence[_View], verdicts: Sequence[Verdict], scale_pairs: int) -> go.Figure:
     figure = go.Figure()
     far = max(20.0, *(float(view.medians[-1]) for view in views)) * 1.3
     x = np.geomspace(_NEAREST, far, _LINE_POINTS)
@@ -113,11 +110,11 @@ def _draw(views: Sequence[_View], alpha: float | None, scale_pairs: int) -> go.F
     if len(views) > 1:
         share = standardised_gaussian_survival(x, scale_pairs)
         figure.add_trace(_line("Gaussian, own scale measured", x, share, "dot", _ORANGE))
-    if alpha is not None and alpha >= _SMALLEST_ALPHA:
-        name = f"stable, α = {number(alpha)}"
-        figure.add_trace(_line(name, x, stable_survival(x, alpha), "dashdot", _BLUE))
     figure.add_trace(_line("Cauchy", x, cauchy_survival(x), "dash", GREY))
     for view, colour in zip(views, (_BLUE, _ORANGE), strict=False):
+        answer = next((v.answer for v in verdicts if v.question == view.question), None)
+        if answer is not None and answer not in _ALWAYS_DRAWN:
+            figure.add_trace(_line(*_fitted(view, answer, x), "dashdot", colour))
         figure.add_trace(
             go.Scatter(
                 x=view.medians,
@@ -145,6 +142,17 @@ def _draw(views: Sequence[_View], alpha: float | None, scale_pairs: int) -> go.F
     }
     figure.update_layout(legend=legend)
     return style(figure, 360)
+
+
+def _fitted(
+    view: _View, answer: str, x: Float[np.ndarray, " points"]
+) -> tuple[str, Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+    """Fit the law that a verdict names to all of a view; return what to call it, and the line."""
+    fit = fit_law(merge(view.sketches), answer, scale_values=view.scale_values)
+    words = next(law.words for law in LAWS if law.name == answer)
+    shapes = ", ".join(f"{name} {number(value)}" for name, value in fit.params.items() if name != "scale")
+    name = f"{words}, {shapes}" if shapes else words
+    return name, x, law_survival(fit, x * view.median, scale_values=view.scale_values)
 
 
 def _ticks(far: float) -> list[float]:
