@@ -56,12 +56,14 @@ def top_singular(
         block = noise_MN[_some(live_rows, BLOCK_SHORT, generator)][:, _some(live_columns, BLOCK_LONG, generator)]
         sigmas_S = torch.linalg.eigvalsh(_gram(block)).clamp(min=0).sqrt()
         return TopSingular(sigma, left_S, right_L, None, bulk_scale(sigmas_S.numpy(force=True), *block.shape))
-    values_S, vectors_SS = torch.linalg.eigh(_gram(noise_MN))
+    gram_SS = _gram(noise_MN)
+    values_S = torch.linalg.eigvalsh(gram_SS)
     sigmas_S = values_S.clamp(min=0).sqrt()
-    right_L = noise_MN.T.double() @ vectors_SS[:, -1]
+    left_S = _top_vector(gram_SS, values_S[-1], generator)
+    right_L = noise_MN.T.double() @ left_S
     return TopSingular(
         sigma=float(sigmas_S[-1]),
-        left=vectors_SS[:, -1],
+        left=left_S,
         right=right_L / torch.linalg.vector_norm(right_L),
         nuclear=float(sigmas_S.sum()),
         bulk=bulk_scale(sigmas_S.numpy(force=True), *live),
@@ -110,6 +112,24 @@ def golub_kahan(
     left_KK, sigmas_K, right_KK = torch.linalg.svd(small_KK)
     left_M, right_N = left_KK[:, 0].to(noise_MN) @ left_KM, right_KK[0].to(noise_MN) @ right_KN
     return float(sigmas_K[0]), _unit(left_M), _unit(right_N)
+
+
+def _top_vector(
+    gram_SS: Float[Tensor, "short short"], value: Float[Tensor, ""], generator: torch.Generator
+) -> Float[Tensor, " short"]:
+    """Find the eigenvector of a known largest eigenvalue by inverse iteration, at half the price of finding all.
+
+    The shift lies a little above the eigenvalue, by the rounding that the latter carries, so that the matrix can be
+    factorised; three steps then shrink every other direction by 1e8 times its relative distance and more.
+    """
+    side = len(gram_SS)
+    shift = value * (1 + 4 * side * torch.finfo(gram_SS.dtype).eps)
+    factors = torch.linalg.lu_factor(shift * torch.eye(side, dtype=gram_SS.dtype, device=gram_SS.device) - gram_SS)
+    vector_S = torch.randn(side, 1, generator=generator, dtype=gram_SS.dtype).to(gram_SS.device)
+    for _ in range(3):
+        vector_S = torch.linalg.lu_solve(*factors, vector_S)
+        vector_S /= torch.linalg.vector_norm(vector_S)
+    return vector_S[:, 0]
 
 
 def _gram(noise_SL: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ _HALF = _BUCKETS >> 1
 _OCTAVE = 256
 """Buckets of one sign and exponent."""
 _EXPONENTS = 256
+_FEW = 1 << 12
+"""Values; for fewer, going through all 131,072 buckets takes longer than sorting them by octave."""
 _PLUS_ZERO, _MINUS_ZERO = 0, torch.iinfo(torch.int32).min
 
 
@@ -69,16 +71,31 @@ def count(values: Float32[Tensor, "..."]) -> Counted:
     """Count a tensor's values by the leading 17 bits of their float32 pattern."""
     bits = values.detach().reshape(-1).view(torch.int32)
     buckets = torch.bitwise_right_shift(bits, _SHIFT).bitwise_and_(_BUCKETS - 1)
-    dense = torch.bincount(buckets, minlength=_BUCKETS).numpy(force=True)
+    octaves, by_octave = (_sparse if buckets.numel() < _FEW else _dense)(buckets)
     zeros = 0
-    for bucket, pattern in ((0, _PLUS_ZERO), (_HALF, _MINUS_ZERO)):
-        if dense[bucket]:  # exact zeros share their bucket with the smallest denormals
+    for octave, pattern in ((0, _PLUS_ZERO), (_EXPONENTS, _MINUS_ZERO)):
+        row = np.flatnonzero(octaves == octave)
+        if row.size and by_octave[row[0], 0]:  # exact zeros share their bucket with the smallest denormals
             found = int((bits == pattern).sum())
-            dense[bucket] -= found
+            by_octave[row[0], 0] -= found
             zeros += found
-    by_octave = dense.reshape(-1, _OCTAVE)
+    occurs = by_octave.any(1)
+    return Counted(octaves[occurs], by_octave[occurs], zeros)
+
+
+def _dense(buckets: Int[Tensor, " values"]) -> tuple[Int[np.ndarray, " octaves"], Int[np.ndarray, "octaves 256"]]:
+    """Count every bucket there is, and keep the octaves that occur."""
+    by_octave = torch.bincount(buckets, minlength=_BUCKETS).numpy(force=True).reshape(-1, _OCTAVE)
     octaves = np.flatnonzero(by_octave.any(1))  # thirty times faster than looking for single buckets
-    return Counted(octaves, by_octave[octaves], zeros)
+    return octaves, by_octave[octaves]
+
+
+def _sparse(buckets: Int[Tensor, " values"]) -> tuple[Int[np.ndarray, " octaves"], Int[np.ndarray, "octaves 256"]]:
+    """Count the buckets of those octaves alone that a few values fall into."""
+    found = buckets.numpy(force=True)
+    octaves, row = np.unique(found >> 8, return_inverse=True)
+    counts = np.bincount(row * _OCTAVE + (found & (_OCTAVE - 1)), minlength=len(octaves) * _OCTAVE)
+    return octaves.astype(np.int64), counts.reshape(-1, _OCTAVE)
 
 
 def median_magnitude(counted: Counted) -> float:

@@ -6,6 +6,7 @@ import torch
 
 from gnoise.collect.matrices import _permuted, matrix_numbers, matrix_sample
 from gnoise.collect.scale import MAX_COORDINATES, CoordinateScale
+from gnoise.collect.singular import top_singular
 from gnoise.collect.sketching import SketchCounter, count, median_magnitude
 from gnoise.stats.noise_matrix import matrix_sample as plain_sample
 from gnoise.stats.spectrum import EXACT_SIDE
@@ -162,3 +163,28 @@ def test_huge_tensors_are_strided() -> None:
     noise = torch.ones(numel)
     scale.learn(noise)
     assert scale.standardise(noise).numel() == -(-numel // 4)
+
+
+@pytest.mark.parametrize("values", [3, 4095, 4096])
+def test_few_values_are_counted_as_many_are(values: int) -> None:
+    numbers = torch.randn(values, generator=torch.Generator().manual_seed(values)) * 1e-20
+    numbers[:3] = torch.tensor([0.0, -0.0, torch.inf])
+    alone, among = count(numbers), count(torch.cat([numbers, torch.ones(5000)]))
+    extra = int(np.flatnonzero(among.octaves == 127)[0])
+    among.counts[extra, 0] -= 5000
+    kept = among.counts.any(1)
+    np.testing.assert_array_equal(alone.octaves, among.octaves[kept])
+    np.testing.assert_array_equal(alone.counts, among.counts[kept])
+    assert alone.zeros == among.zeros == 2
+
+
+def test_top_vectors_of_equal_singular_values_are_singular_vectors() -> None:
+    numbers = top_singular(
+        torch.diag(torch.tensor([1.0, 1.0, 0.5])),
+        live_rows=torch.ones(3, dtype=torch.bool),
+        live_columns=torch.ones(3, dtype=torch.bool),
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert numbers.sigma == pytest.approx(1.0)
+    assert abs(float(numbers.left[2])) < 1e-6
+    torch.testing.assert_close(numbers.left, numbers.right)
