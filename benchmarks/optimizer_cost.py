@@ -3,13 +3,14 @@
 The same parameters and gradients for all; no model runs and nothing is learnt (learning rates of zero). Three kinds of
 step are timed: an ordinary one, the one that keeps the gradients, and the one after, which measures; the ratio is
 of their average over `every` steps. On a CPU the clock is the process's own. Meant for a GPU: on a CPU that has no
-bfloat16 units a step of Muon at the full size takes many minutes.
+bfloat16 units a step of Muon over twelve blocks takes twenty minutes, and `--layers 1` times one block of them.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from report import Cell, publish
@@ -30,21 +31,23 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = GPT(SMALL if options.quick else GPTConfig()).to(device)
+    shape = GPTConfig(n_layer=options.layers, n_embd=options.width, n_head=options.width // 64)
+    model = GPT(SMALL if options.quick else shape).to(device)
     for parameter in model.parameters():
         parameter.grad = 1e-3 * torch.randn_like(parameter)
     arms = _arms(model)
     bare = _bare(model)
     rows: list[tuple[Cell, ...]] = []
     for name, optimizer in arms.items():
-        rows.append(_row(name, bare, optimizer, device, options.rounds))
-        print(*rows[-1])
+        rows.append(_row(name, bare, optimizer, device, rounds=options.rounds, warm_up=options.warm_up))
+        print(*rows[-1], flush=True)
     numel = sum(p.numel() for p in model.parameters())
     publish(
         "optimizer_cost",
         notes=[
-            f"{numel / 1e6:.1f} M float32 parameters on {device.type}; bare is torch.optim.Muon for hidden matrices "
-            "and torch.optim.AdamW for the rest; medians over rounds, one after the other.",
+            f"{numel / 1e6:.1f} M float32 parameters on {device.type}, {_blocks(model)}.",
+            "bare is torch.optim.Muon for hidden matrices and torch.optim.AdamW for the rest; medians over rounds, one "
+            "after the other.",
             f"ratio: average over a cycle of `every` steps / bare, the median over rounds. The bar is {BAR}.",
         ],
         settings={"rounds": options.rounds, "parameters": numel, "threads": options.threads},
@@ -54,13 +57,18 @@ def main() -> None:
     )
 
 
+def _blocks(model: GPT) -> str:
+    config = model.config
+    return f"{config.n_layer} blocks {config.n_embd} wide and {config.vocab_size} tokens"
+
+
 def _arms(model: nn.Module) -> dict[str, LayerwiseLR]:
     mixed = param_groups_for(model, others="adamw")
-    still = {"lr": 0.0, "other_lr": 0.0, "nesterov": True}
+    still = partial(LayerwiseLR, lr=0.0, other_lr=0.0, nesterov=True)
     return {
-        "neutral (reference=inf), AdamW for the rest": LayerwiseLR(mixed, reference=torch.inf, **still),
-        "measuring, AdamW for the rest": LayerwiseLR(mixed, **still),
-        "measuring, sign and RMS for the rest": LayerwiseLR(param_groups_for(model), **still),
+        "neutral (reference=inf), AdamW for the rest": still(mixed, reference=torch.inf),
+        "measuring, AdamW for the rest": still(mixed),
+        "measuring, sign and RMS for the rest": still(param_groups_for(model)),
     }
 
 
@@ -73,24 +81,33 @@ def _bare(model: nn.Module) -> Sequence[Optimizer]:
 
 
 def _row(
-    name: str, bare: Sequence[Optimizer], ours: LayerwiseLR, device: torch.device, rounds: int
+    name: str, bare: Sequence[Optimizer], ours: LayerwiseLR, device: torch.device, *, rounds: int, warm_up: int
 ) -> tuple[Cell, ...]:
     every = ours.param_groups[0]["every"]
+    measures = any(group["reference"] != torch.inf for group in ours.param_groups)
+    # What measures nothing has one kind of step only.
+    kinds = dict(zip(PHASES, (every // 2, 0, 1), strict=True)) if measures else {PHASES[0]: every // 2}
     ratios: list[float] = []
-    times: dict[str, list[float]] = {"bare": [], **{phase: [] for phase in PHASES}}
-    for number in range(rounds + 1):  # the first round makes states and warms allocators
+    times: dict[str, list[float]] = {key: [] for key in ("bare", *PHASES)}
+    for number in range(-warm_up, rounds):  # the first round makes states and warms allocators
         once = {"bare": _timed(lambda: [optimizer.step() for optimizer in bare], device)}
-        for phase, steps in zip(PHASES, (every // 2, 0, 1), strict=True):
+        for phase, steps in kinds.items():
             for group in ours.param_groups:
                 group["steps"] = steps
             once[phase] = _timed(ours.step, device)
-        if number:
-            cycle = (every - 2) * once["ordinary"] + once["keeping"] + once["measuring"]
-            ratios.append(cycle / every / once["bare"])
+        if number >= 0:
+            ratios.append(_cycle(once, every) / once["bare"])
             for key, seconds in once.items():
                 times[key].append(1e3 * seconds)
-    medians = [statistics.median(values) for values in times.values()]
+    medians = [statistics.median(values) if values else None for values in times.values()]
     return name, *medians, statistics.median(ratios), min(ratios), max(ratios)
+
+
+def _cycle(once: dict[str, float], every: int) -> float:
+    """Return seconds a step over a cycle of `every`."""
+    ordinary = once["ordinary"]
+    rest = [once.get(phase, ordinary) for phase in PHASES[1:]]
+    return ((every - len(rest)) * ordinary + sum(rest)) / every
 
 
 def _timed(call: Callable[[], object], device: torch.device) -> float:
@@ -108,6 +125,9 @@ def _timed(call: Callable[[], object], device: torch.device) -> float:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="times each kind of step is taken")
+    parser.add_argument("--warm-up", type=int, default=1, help="rounds before those that count")
+    parser.add_argument("--layers", type=int, default=12, help="blocks of the model")
+    parser.add_argument("--width", type=int, default=768, help="of the model, a multiple of 64")
     parser.add_argument("--threads", type=int, default=1, help="of torch; 1 keeps CPU time comparable")
     parser.add_argument("--quick", action="store_true", help="0.3 M parameters instead of 124 M; writes no results")
     return parser.parse_args()
