@@ -311,10 +311,26 @@ def _split(group: Group, defaults: Group) -> list[Group]:
             raise UserError(
                 f"expected matrices in a spectral group, got shape {tuple(tensor.shape)}; try geometry 'rms' for it"
             )
+        if geometry == Geometry.SPECTRAL:
+            _check_shards(tensor)
         own: Group = {"lr": defaults["lr" if geometry == Geometry.SPECTRAL else "other_lr"]}
         own["weight_decay"] = defaults["weight_decay"] if tensor.ndim >= 2 else 0.0
         made.append(own | group | {"params": part, "geometry": geometry})
     return made
+
+
+def _check_shards(matrix: Tensor) -> None:
+    """Refuse what shards cannot do: Newton–Schulz where an axis is shorter than the processes are many."""
+    spread = as_dtensor(matrix)
+    if spread is None:
+        return
+    for axis, placement in enumerate(spread.placements):
+        processes = spread.device_mesh.size(axis)
+        if any(placement.is_shard(side) and size < processes for side, size in enumerate(spread.shape)):
+            raise UserError(
+                f"expected a spectral matrix of at least one row a process, got shape {tuple(spread.shape)} over "
+                f"{processes} processes; try param_groups_for(model, rest=[its name])"
+            )
 
 
 def _tensor(named: Any) -> Tensor:

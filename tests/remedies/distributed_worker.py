@@ -1,8 +1,11 @@
 """Train one network on two processes, replicated (DDP) and sharded (FSDP2): bare, neutral, recommended, every remedy.
 
-Prints what is equal. Layers have odd sizes, so that shards differ in size and one process holds nothing of the last.
+Once with AdamW, once with torch's Muon for the matrices and AdamW for the rest.
+Prints what is equal. Layers have odd sizes, so that shards differ in size; under AdamW one process holds nothing of the
+last.
 """
 
+import itertools
 import sys
 from collections.abc import Callable
 
@@ -35,22 +38,37 @@ def neutral(model: nn.Module, optimizer: Optimizer) -> None:
             wrap(optimizer, entry.neutral, name=f"{place}")
 
 
-def trained(switch: Switch, rank: int, *, sharded: bool, steps: int) -> tuple[Tensor, Optimizer]:
-    """Return all weights after some steps, whole, and the optimizer."""
+def optimizers_of(kind: str, model: nn.Module) -> list[Optimizer]:
+    if kind == "adamw":
+        return [torch.optim.AdamW(model.parameters(), lr=0.01)]
+    matrices, vectors = ([p for p in model.parameters() if (p.ndim == 2) is wanted] for wanted in (True, False))
+    return [torch.optim.Muon(matrices, lr=0.02), torch.optim.AdamW(vectors, lr=0.01)]
+
+
+def recommended(model: nn.Module, optimizer: Optimizer) -> None:
+    if any(p.ndim == 2 for group in optimizer.param_groups for p in group["params"]):
+        apply(RECOMMENDATIONS, model, optimizer)
+
+
+def trained(switch: Switch, rank: int, *, sharded: bool, steps: int, kind: str = "adamw") -> tuple[Tensor, Optimizer]:
+    """Return all weights after some steps, whole, and the optimizer that holds the matrices."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(4, 7), nn.Tanh(), nn.Linear(7, 1))
+    # Muon itself cannot step a matrix of fewer rows than processes.
+    network = nn.Sequential(nn.Linear(4, 7), nn.Tanh(), nn.Linear(7, 1 if kind == "adamw" else 3))
     if sharded:
         fully_shard(network, mesh=init_device_mesh("cpu", (2,)))
     model = network if sharded else DistributedDataParallel(network)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    switch(model, optimizer)
+    optimizers = optimizers_of(kind, model)
+    for optimizer in optimizers:
+        switch(model, optimizer)
     generator = torch.Generator().manual_seed(rank)
     for _ in range(steps):
-        optimizer.zero_grad()
+        model.zero_grad()
         (10.0 * model(torch.randn(8, 4, generator=generator))).square().mean().backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
     whole = [p.full_tensor() if isinstance(p, DTensor) else p for p in network.parameters()]
-    return torch.cat([p.detach().flatten() for p in whole]), optimizer
+    return torch.cat([p.detach().flatten() for p in whole]), optimizers[0]
 
 
 def resumed(rank: int) -> bool:
@@ -82,16 +100,16 @@ def work(rank: int, rendezvous: str) -> None:
     switches: dict[str, Switch] = {
         "bare": lambda model, optimizer: None,
         "neutral": neutral,
-        "recommended": lambda model, optimizer: apply(RECOMMENDATIONS, model, optimizer),
+        "recommended": recommended,
     }
     lines: list[str] = []
-    for kind, sharded in (("ddp", False), ("fsdp2", True)):
-        found = {mode: trained(s, rank, sharded=sharded, steps=100)[0] for mode, s in switches.items()}
+    for kind, (way, sharded) in itertools.product(("adamw", "muon"), (("ddp", False), ("fsdp2", True))):
+        found = {mode: trained(s, rank, sharded=sharded, steps=100, kind=kind)[0] for mode, s in switches.items()}
         for mode, weights in found.items():
             both = [torch.empty_like(weights) for _ in range(2)]
             dist.all_gather(both, weights)
             as_bare = torch.equal(weights, found["bare"])
-            lines.append(f"{kind} {mode}: ranks agree: {torch.equal(*both)}, as bare: {as_bare}")
+            lines.append(f"{kind} {way} {mode}: ranks agree: {torch.equal(*both)}, as bare: {as_bare}")
     apart = [f"{i}-{entry.name}" for i, entry in enumerate(REMEDIES) if not close(entry.usual, rank)]
     lines += [f"shards unlike replicas: {apart}", f"sharded state resumes: {resumed(rank)}"]
     if rank == 0:

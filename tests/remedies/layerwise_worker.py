@@ -14,6 +14,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from gnoise.errors import UserError
 from gnoise.remedies import LayerwiseLR, param_groups_for, shrink, wrap
 
 
@@ -65,6 +66,17 @@ def trained(mode: str, rank: int, *, sharded: bool, steps: int = 100) -> tuple[T
     return torch.cat([p.detach().flatten() for p in whole]), made[0]
 
 
+def refused() -> str:
+    """Return what is said of a matrix with fewer rows than there are processes."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 1))
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    try:
+        LayerwiseLR([{"params": [model[1].weight], "geometry": "spectral"}])
+    except UserError as error:
+        return str(error)
+    return "nothing"
+
+
 def work(rank: int, rendezvous: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
@@ -82,6 +94,7 @@ def work(rank: int, rendezvous: str) -> None:
         rates.append(list(optimizer.lr_multipliers().values()))
     apart = max(abs(a - b) for a, b in zip(*rates, strict=True))
     lines.append(f"multipliers of shards as of replicas: {apart < 1e-4 < 1.0 - min(rates[0])}")
+    lines.append(refused())
     if rank == 0:
         sys.stdout.write("\n".join(lines) + "\n")
     dist.destroy_process_group()
