@@ -13,16 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 from scipy.special import gammaincinv, ndtri
 
 from gnoise.records import Estimate, Sketch, SketchSample, Status
 from gnoise.stats.intervals import CONFIDENCE, Interval, estimate_of, jackknife, no_estimate
+from gnoise.stats.plain import plain_values
 from gnoise.stats.sketch import leave_one_out, magnitude_edges, merge
 from gnoise.stats.statistic import Statistic, Subject
 
 _FEWEST_VALUES = 50
 _FEWEST_BEYOND = 20  # k is never smaller; n ≥ 50 leaves at least one such k below n/2
 _FEWEST_DISTINCT = 10
+_ATOM = 0.1  # one number with this share of all values
 _FEWEST_BLOCKS = 3
 _FEWEST_SCALE_PAIRS = 16
 _BIAS_SEEN = 1.25
@@ -89,7 +92,7 @@ class _Excess:
     second: float
 
 
-def fit_extremes(values_or_sketch: Float[np.ndarray, "..."] | Sketch) -> ExtremesFit:
+def fit_extremes(values_or_sketch: ArrayLike | Sketch) -> ExtremesFit:
     r"""Estimate how the tail of |x| falls, beyond a threshold that is found from the values.
 
     With $M_r$ the mean of $(\ln X_{(i)} - \ln X_{(k+1)})^r$ over the top k values,
@@ -104,6 +107,9 @@ def fit_extremes(values_or_sketch: Float[np.ndarray, "..."] | Sketch) -> Extreme
         values_or_sketch: plain values of any shape, or a sketch. Exact zeros take no part. For one side of a
             skewed law pass that side alone.
 
+    Raises:
+        UserError: the values are not real numbers.
+
     References:
         Hill 1975, *A simple general approach to inference about the tail of a distribution*, Annals of
         Statistics 3(5).
@@ -112,13 +118,14 @@ def fit_extremes(values_or_sketch: Float[np.ndarray, "..."] | Sketch) -> Extreme
         Guillou & Hall 2001, *A diagnostic for selecting the threshold in extreme value analysis*, Journal of the
         Royal Statistical Society B 63(2).
     """
-    finite = values_or_sketch.nonfinite == 0 if isinstance(values_or_sketch, Sketch) else np.isfinite(values_or_sketch)
-    if not np.all(finite):
+    given = values_or_sketch if isinstance(values_or_sketch, Sketch) else plain_values(values_or_sketch)
+    finite = given.nonfinite == 0 if isinstance(given, Sketch) else bool(np.isfinite(given).all())
+    if not finite:
         return _none(Status.NON_FINITE)
-    found = _magnitudes(values_or_sketch)
+    found = _magnitudes(given)
     n = int(found.counts.sum())
     if n == 0:
-        return _none(Status.TOO_FEW_VALUES if _empty(values_or_sketch) else Status.ALL_ZERO)
+        return _none(Status.TOO_FEW_VALUES if _empty(given) else Status.ALL_ZERO)
     if n < _FEWEST_VALUES:
         return _none(Status.TOO_FEW_VALUES, n)
     if found.counts.size == 1:
@@ -126,7 +133,7 @@ def fit_extremes(values_or_sketch: Float[np.ndarray, "..."] | Sketch) -> Extreme
     beyond = np.cumsum(found.counts)
     usable = (beyond >= _FEWEST_BEYOND) & (beyond <= n / 2) & (np.arange(beyond.size) >= _FEWEST_DISTINCT - 1)
     if not usable.any():
-        return _none(Status.TOO_FEW_VALUES, n)
+        return _none(Status.FEW_DISTINCT if found.counts.max() >= _ATOM * n else Status.TOO_FEW_VALUES, n)
     lowest = int(np.flatnonzero(usable)[0])
     chosen = max(lowest, _guillou_hall(found, int(np.flatnonzero(usable)[-1])))
     inner = max(lowest, int(np.searchsorted(beyond, _HILL_SHARE * beyond[chosen])))
@@ -213,7 +220,7 @@ def _magnitudes(values_or_sketch: Float[np.ndarray, "..."] | Sketch) -> _Magnitu
         lower, upper, counts = magnitude_edges(values_or_sketch)
         middle, largest = 0.5 * (lower + upper), upper - 0.5 * (upper - lower) / counts
     else:
-        size = np.abs(values_or_sketch[values_or_sketch != 0.0].astype(np.float64))
+        size = np.abs(values_or_sketch[values_or_sketch != 0.0])
         middle, counts = np.unique(size, return_counts=True)
         largest = middle
     below = np.append(np.log(largest[:-1])[::-1], -np.inf)[: counts.size]

@@ -77,6 +77,8 @@ def judge(name: str | None, sample: MatrixSample, row_labels: tuple[str, ...] = 
     if _constant(sample):
         return no_verdict(name, Status.CONSTANT, sample.spectral.size)
     typical = typical_pair(sample)
+    if max(typical.rows, typical.columns) == 1:
+        return no_verdict(name, Status.ONE_LINE, sample.spectral.size)
     found = p_values(typical)
     order = sorted(("rows", "columns"), key=lambda line: -getattr(typical, f"{line.removesuffix('s')}_localization"))
     order += ["low_rank", "entries"]

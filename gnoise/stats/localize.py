@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from gnoise.errors import UserError
 from gnoise.records import Estimate, Verdict
 from gnoise.stats.localization import estimate_localization, loud_pairs
 from gnoise.stats.localization_verdict import TypicalPair, typical_pair
 from gnoise.stats.noise_matrix import matrix_sample
+from gnoise.stats.plain import plain_values
 from gnoise.stats.statistic import Subject
 
 
@@ -28,24 +30,24 @@ class Localization:
     estimates: tuple[Estimate, ...]
 
 
-def localize(noise: Float[np.ndarray, "..."], *, row_labels: tuple[str, ...] = (), seed: int = 0) -> Localization:
+def localize(noise: ArrayLike, *, row_labels: tuple[str, ...] = (), seed: int = 0) -> Localization:
     """Say whether noise sits in rows, columns, few directions, single entries, or everywhere.
 
     Args:
-        noise: one noise matrix, or several independent ones of the same layer; without a mean, such as half the
-            difference of two draws times √2.
+        noise: one noise matrix, or several independent ones of the same layer, of any scale and number type;
+            without a mean, such as half the difference of two draws times √2.
         row_labels: a name for each row.
         seed: of the permutations, and of the block a large matrix's bulk is read from.
 
     Raises:
-        UserError: the array is not a matrix or a stack of them.
+        UserError: these are not real numbers, or neither a matrix nor a stack of them.
     """
-    if noise.ndim not in (2, 3) or 0 in noise.shape:
+    given = plain_values(noise)
+    if given.ndim not in (2, 3) or 0 in given.shape:
         raise UserError(
-            f"expected a matrix or a stack of matrices, got shape {noise.shape}; try noise.reshape(len(noise), -1)"
+            f"expected a matrix or a stack of matrices, got shape {given.shape}; try noise.reshape(len(noise), -1)"
         )
-    stack = noise[None] if noise.ndim == 2 else noise
-    sample = matrix_sample(stack, np.random.default_rng(seed))
+    sample = matrix_sample(_unit_scale(given[None] if given.ndim == 2 else given), np.random.default_rng(seed))
     found = estimate_localization(Subject(layer=None, row_labels=row_labels), sample)
     verdict = next(each for each in found if isinstance(each, Verdict))
     return Localization(
@@ -53,3 +55,9 @@ def localize(noise: Float[np.ndarray, "..."], *, row_labels: tuple[str, ...] = (
         typical=None if verdict.answer is None else typical_pair(loud_pairs(sample)[0]),
         estimates=tuple(each for each in found if isinstance(each, Estimate)),
     )
+
+
+def _unit_scale(stack: Float[np.ndarray, "pairs rows columns"]) -> Float[np.ndarray, "pairs rows columns"]:
+    """Divide each matrix by its largest entry: no answer depends on the scale, but fourth powers leave float64."""
+    largest = np.abs(stack).max(axis=(1, 2), keepdims=True)
+    return np.divide(stack, largest, out=stack.copy(), where=np.isfinite(largest) & (largest > 0.0))

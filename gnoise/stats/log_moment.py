@@ -22,14 +22,16 @@ of unequal scales lie. Look at the averaging verdict instead.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from gnoise.errors import UserError
 from gnoise.records import Status
 from gnoise.stats.intervals import CONFIDENCE
+from gnoise.stats.plain import plain_values
 
 _FEWEST_BLOCKS = 8
+_FEWEST_DISTINCT, _MANY = 10, 50  # fifty values of which fewer than ten differ are rounded ones
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class LogMomentFit:
         return 1.0 / self.xi if self.xi > 0.0 else np.inf
 
 
-def fit_log_moment(values: Float[np.ndarray, "..."], *, block_size: int) -> LogMomentFit:
+def fit_log_moment(values: ArrayLike, *, block_size: int) -> LogMomentFit:
     r"""Estimate 1/α from how much log sizes grow when values are summed in blocks.
 
     Sums $Y_b$ of $K$ independent symmetric stable values have the law of one, $K^{1/\alpha}$ times as wide, so
@@ -73,16 +75,16 @@ def fit_log_moment(values: Float[np.ndarray, "..."], *, block_size: int) -> LogM
         block_size: K, values a block; 2 or more. The literature takes about the square root of their number.
 
     Raises:
-        UserError: ``block_size`` is below 2.
+        UserError: ``block_size`` is not a whole number from 2 up, or the values are not real numbers.
 
     References:
         Mohammadi, Mohammadpour & Ogata 2015, *On estimating the tail index and the spectral measure of
         multivariate α-stable distributions*, Metrika 78, theorem 2.3.
         Şimşekli, Sagun & Gürbüzbalaban 2019, arXiv 1901.06053, section 4.
     """
-    if block_size < 2:
-        raise UserError(f"expected block_size of 2 or more, got {block_size}; try block_size=10")
-    flat = values.astype(np.float64).reshape(-1)
+    if block_size < 2 or block_size % 1:
+        raise UserError(f"expected block_size of 2 or more, a whole number, got {block_size}; try block_size=10")
+    flat = plain_values(values).reshape(-1)
     if not np.isfinite(flat).all():
         return _none(Status.NON_FINITE)
     moving = flat[flat != 0.0]
@@ -93,10 +95,12 @@ def fit_log_moment(values: Float[np.ndarray, "..."], *, block_size: int) -> LogM
         return _none(Status.TOO_FEW_VALUES, blocks)
     if moving.min() == moving.max():
         return _none(Status.CONSTANT, blocks)
+    if np.unique(moving).size < _FEWEST_DISTINCT and moving.size >= _MANY:
+        return _none(Status.FEW_DISTINCT, blocks)
     scaled = moving[: blocks * block_size].reshape(blocks, block_size) / np.median(np.abs(moving))
     sums = np.abs(scaled.sum(axis=1))
-    if not sums.all():
-        return _none(Status.TOO_FEW_VALUES, blocks)
+    if not sums.all():  # values that cancel exactly are rounded ones
+        return _none(Status.FEW_DISTINCT, blocks)
     growth = (np.log(sums) - np.log(np.abs(scaled)).mean(axis=1)) / np.log(block_size)
     xi, stderr = float(growth.mean()), float(growth.std(ddof=1) / np.sqrt(blocks))
     half = float(ndtri(0.5 + CONFIDENCE / 2.0)) * stderr

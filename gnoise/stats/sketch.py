@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 from numpy.typing import ArrayLike
 
+from gnoise.errors import UserError
 from gnoise.records import Sketch
+from gnoise.stats.plain import plain_array, plain_values
 
 BUCKETS = 1 << 17
 _DROPPED_BITS = 15
@@ -42,9 +44,12 @@ def sketch_from_values(values: ArrayLike) -> Sketch:
     Args:
         values: any shape and number type; NaN, infinities, denormals and both zeros are fine. What float32
             cannot hold counts as an infinity above 3.4e38 and as a zero below 7e-46.
+
+    Raises:
+        UserError: the values are not real numbers.
     """
     with np.errstate(over="ignore"):
-        flat = np.asarray(values, dtype=np.float32).reshape(-1)
+        flat = plain_array(values).astype(np.float32, copy=False).reshape(-1)
     numbers = flat[flat != 0.0]
     counts = np.bincount(numbers.view(np.uint32) >> _DROPPED_BITS, minlength=BUCKETS)
     return sketch_from_counts(counts, zeros=flat.size - numbers.size)
@@ -147,7 +152,7 @@ def bucket_values(buckets: Int[np.ndarray, " buckets"]) -> Float[np.ndarray, " b
     return 0.5 * (lower + upper)
 
 
-def quantiles(sketch: Sketch, q: Float[np.ndarray, " levels"]) -> Float[np.ndarray, " levels"]:
+def quantiles(sketch: Sketch, q: ArrayLike) -> Float[np.ndarray, " levels"]:
     """Take quantiles of the non-zero values, within 0.4% of what the values themselves would give.
 
     Values are taken to lie evenly inside their bucket; between neighbouring values the quantile is
@@ -156,20 +161,28 @@ def quantiles(sketch: Sketch, q: Float[np.ndarray, " levels"]) -> Float[np.ndarr
     Args:
         sketch: with at least one finite, non-zero value.
         q: levels in [0, 1].
+
+    Raises:
+        UserError: there is no such value, or a level is out of range.
     """
+    _check_filled(sketch)
     lower, upper = bucket_edges(sketch.buckets)
     positive = int(np.searchsorted(sketch.buckets, _MAGNITUDES))
     order = np.concatenate([np.arange(sketch.buckets.size - 1, positive - 1, -1), np.arange(positive)])
     return _quantiles(lower[order], upper[order], sketch.counts[order], q)
 
 
-def abs_quantiles(sketch: Sketch, q: Float[np.ndarray, " levels"]) -> Float[np.ndarray, " levels"]:
+def abs_quantiles(sketch: Sketch, q: ArrayLike) -> Float[np.ndarray, " levels"]:
     """Take quantiles of the absolute non-zero values.
 
     Args:
         sketch: with at least one finite, non-zero value.
         q: levels in [0, 1].
+
+    Raises:
+        UserError: there is no such value, or a level is out of range.
     """
+    _check_filled(sketch)
     return _quantiles(*magnitude_edges(sketch), q)
 
 
@@ -184,7 +197,13 @@ def coarse_bins(sketch: Sketch, bins: int = _COARSE_BINS) -> Bins:
     Args:
         sketch: with at least one finite, non-zero value.
         bins: as many as this at most, at least 2.
+
+    Raises:
+        UserError: there is no such value, or less than 2 bins are asked for.
     """
+    _check_filled(sketch)
+    if bins < 2:
+        raise UserError(f"expected 2 bins or more, got {bins}; try bins=2048")
     ends, below = _bucket_ends(), np.zeros(2 * _NON_FINITE_FROM + 1, dtype=np.int64)
     below[_place(sketch.buckets) + 1] = sketch.counts
     np.cumsum(below, out=below)
@@ -293,13 +312,24 @@ def _folded(sketch: Sketch) -> tuple[Int[np.ndarray, " magnitudes"], Int[np.ndar
     return occupied, dense[occupied]
 
 
+def _check_filled(sketch: Sketch) -> None:
+    if sketch.counts.size == 0:
+        raise UserError(
+            f"expected a sketch with finite values other than 0, got {sketch.zeros} zeros and {sketch.nonfinite} "
+            "values that are not finite; try other values"
+        )
+
+
 def _quantiles(
     lower: Float[np.ndarray, " buckets"],
     upper: Float[np.ndarray, " buckets"],
     counts: Int[np.ndarray, " buckets"],
-    q: Float[np.ndarray, " levels"],
+    q: ArrayLike,
 ) -> Float[np.ndarray, " levels"]:
     """Interpolate between the order statistics of buckets in ascending order."""
+    levels = plain_values(q).reshape(-1)
+    if not np.all((levels >= 0.0) & (levels <= 1.0)):
+        raise UserError("expected levels from 0 to 1, got others; try counting in units of 1, not of percent")
     cumulative = np.cumsum(counts)
 
     def ordered(rank: Int[np.ndarray, " levels"]) -> Float[np.ndarray, " levels"]:
@@ -307,7 +337,7 @@ def _quantiles(
         inside = (rank - (cumulative[bucket] - counts[bucket]) + 0.5) / counts[bucket]
         return lower[bucket] + (upper[bucket] - lower[bucket]) * inside
 
-    position = q * (cumulative[-1] - 1)
+    position = levels * (cumulative[-1] - 1)
     below = np.floor(position).astype(np.int64)
     above = np.minimum(below + 1, cumulative[-1] - 1)
     weight = position - below

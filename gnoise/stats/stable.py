@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.optimize import least_squares
 from scipy.special import polygamma
 
+from gnoise.errors import UserError
 from gnoise.records import Sketch, Status
 from gnoise.stats.sketch import quantiles, symmetric_characteristic_function, total
 
@@ -123,9 +124,17 @@ def stable_rvs(
         gamma: scale; a Gaussian has standard deviation γ√2.
         delta: location.
 
+    Raises:
+        UserError: where a parameter is outside of its range.
+
     References:
         Chambers, Mallows & Stuck 1976; Nolan 2020, *Univariate stable distributions*, theorem 1.3.
     """
+    if not (0.0 < alpha <= GAUSSIAN and -1.0 <= beta <= 1.0 and 0.0 < gamma < np.inf and np.isfinite(delta)):
+        raise UserError(
+            "expected alpha in (0, 2], beta in [−1, 1], a positive gamma and a finite delta, got "
+            f"alpha {alpha}, beta {beta}, gamma {gamma}, delta {delta}; try the nearest values in range"
+        )
     angle = rng.uniform(-np.pi / 2, np.pi / 2, size)
     waiting = rng.exponential(1.0, size)
     if abs(alpha - 1.0) < _SAME_AS_CAUCHY:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from gnoise.records import Sketch, Status
+from gnoise.stats.plain import plain_values
 from gnoise.stats.sketch import bucket_edges, quantiles, total
 from gnoise.stats.stable_curve import HIGHEST_ALPHA, LOWEST_ALPHA, Curve, skewed_curve, symmetric_curve
 
@@ -15,6 +16,8 @@ _FREQUENCIES = np.linspace(0.1, 1.0, 10)
 _FEWEST_VALUES = 50
 _LARGEST_ATOM = 0.1
 _DECILES = np.linspace(0.1, 0.9, 9)
+_FLATTEST = 0.05  # slopes that no law in range has start from the nearest that can be divided by
+_LOG_SCALES = -7.0, 7.0
 _FARTHEST = 1e60  # in units of half the quartile range; farther out densities leave float64's range
 _BINS = 2048
 _LOWEST = np.array([LOWEST_ALPHA, -0.999, 1e-3, -1e3])  # of alpha, beta, gamma, delta; half the quartile range is 1
@@ -115,12 +118,15 @@ def fit_stable(
         symmetric: hold beta at 0; several times faster.
         start: an earlier fit of values like these, in place of the regression.
 
+    Raises:
+        UserError: the values are not real numbers.
+
     References:
         Kogon & Williams 1998, *Characteristic function based estimation of stable distribution parameters*.
         DuMouchel 1973, *On the asymptotic normality of the maximum-likelihood estimate when sampling from a
         stable distribution*, Annals of Statistics 1(5).
     """
-    given = values_or_sketch if isinstance(values_or_sketch, Sketch) else np.asarray(values_or_sketch, np.float64)
+    given = values_or_sketch if isinstance(values_or_sketch, Sketch) else plain_values(values_or_sketch)
     n, problem = _problem(given)
     if problem is not Status.OK:
         return _none(n, problem)
@@ -208,7 +214,7 @@ def _start(data: _Data, free: Bool[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
     cf = np.exp(1j * np.outer(_FREQUENCIES, data.z)) @ (data.counts / data.counts.sum())
     modulus = np.clip(np.abs(cf), 1e-3, 1.0 - 1e-6)
     alpha, level = np.polyfit(np.log(_FREQUENCIES), np.log(-np.log(modulus)), 1)
-    gamma = float(np.exp(level / alpha))
+    gamma = float(np.exp(np.clip(level / max(float(alpha), _FLATTEST), *_LOG_SCALES)))
     alpha = float(np.clip(alpha, 0.55, 1.98))
     eps, at = alpha - 1.0, gamma * _FREQUENCIES
     bend = np.expm1(eps * np.log(at)) / np.tan(np.pi * eps / 2.0) if eps else 2.0 / np.pi * np.log(at)

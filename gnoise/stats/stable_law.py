@@ -4,9 +4,11 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from scipy.special import erf, erfc
 
 from gnoise.errors import UserError
+from gnoise.stats.plain import plain_number, plain_values
 from gnoise.stats.stable_integral import Integrals, integrate
 
 Parameterization = Literal["S0", "S1"]
@@ -14,12 +16,13 @@ Parameterization = Literal["S0", "S1"]
 _SMALLEST_ALPHA = 0.5
 _FARTHEST = 1e60  # beyond it the first term of the tail series is exact in float64
 _FARTHEST_ASINH = 700.0
+_SQUARED = 1e150  # its square is far from float64's end
 _NEWTON_STEPS = 200
 _CLOSE_ENOUGH = 4e-16
 
 
 def stable_pdf(
-    x: Float[np.ndarray, "..."] | float,
+    x: ArrayLike,
     alpha: float,
     beta: float,
     *,
@@ -47,7 +50,7 @@ def stable_pdf(
         parameterization: ``S0``, or ``S1``, where delta is the mean for alpha > 1 but runs off near alpha 1.
 
     Raises:
-        UserError: where a parameter is outside of its range.
+        UserError: where a parameter is outside of its range, or something is not a number.
 
     References:
         Nolan 2020, *Univariate stable distributions*, definitions 1.3 and 1.4 and section 3.2.
@@ -57,7 +60,7 @@ def stable_pdf(
 
 
 def stable_cdf(
-    x: Float[np.ndarray, "..."] | float,
+    x: ArrayLike,
     alpha: float,
     beta: float,
     *,
@@ -76,7 +79,7 @@ def stable_cdf(
         parameterization: ``S0`` or ``S1``, as in :func:`stable_pdf`.
 
     Raises:
-        UserError: where a parameter is outside of its range.
+        UserError: where a parameter is outside of its range, or something is not a number.
 
     References:
         Nolan 2020, *Univariate stable distributions*, section 3.2.
@@ -86,7 +89,7 @@ def stable_cdf(
 
 
 def stable_sf(
-    x: Float[np.ndarray, "..."] | float,
+    x: ArrayLike,
     alpha: float,
     beta: float,
     *,
@@ -105,7 +108,7 @@ def stable_sf(
         parameterization: ``S0`` or ``S1``, as in :func:`stable_pdf`.
 
     Raises:
-        UserError: where a parameter is outside of its range.
+        UserError: where a parameter is outside of its range, or something is not a number.
 
     References:
         Nolan 2020, *Univariate stable distributions*, section 3.2.
@@ -115,7 +118,7 @@ def stable_sf(
 
 
 def stable_quantile(
-    q: Float[np.ndarray, "..."] | float,
+    q: ArrayLike,
     alpha: float,
     beta: float,
     *,
@@ -136,9 +139,9 @@ def stable_quantile(
         parameterization: ``S0`` or ``S1``, as in :func:`stable_pdf`.
 
     Raises:
-        UserError: where a parameter or probability is outside of its range.
+        UserError: where a parameter or probability is outside of its range, or something is not a number.
     """
-    levels = np.asarray(q, dtype=np.float64)
+    levels = plain_values(q)
     if not np.all((levels >= 0.0) & (levels <= 1.0)):
         raise UserError("expected probabilities from 0 to 1, got others; try counting in units of 1, not of percent")
     shift = _shift(alpha, beta, gamma, delta, parameterization)
@@ -153,6 +156,8 @@ def stable_quantile(
 
 def _shift(alpha: float, beta: float, gamma: float, delta: float, parameterization: Parameterization) -> float:
     """Check the parameters; return the location in S0."""
+    for name, number in (("alpha", alpha), ("beta", beta), ("gamma", gamma), ("delta", delta)):
+        plain_number(name, number)
     if not _SMALLEST_ALPHA <= alpha <= 2.0:
         raise UserError(f"expected alpha from 0.5 to 2, got {alpha}; try the nearest value in that range")
     if not -1.0 <= beta <= 1.0:
@@ -171,7 +176,7 @@ def _shift(alpha: float, beta: float, gamma: float, delta: float, parameterizati
 
 
 def _standardised(
-    x: Float[np.ndarray, "..."] | float,
+    x: ArrayLike,
     alpha: float,
     beta: float,
     gamma: float,
@@ -179,16 +184,19 @@ def _standardised(
     parameterization: Parameterization,
 ) -> Float[np.ndarray, "..."]:
     shift = _shift(alpha, beta, gamma, delta, parameterization)
-    return np.asarray((np.asarray(x, dtype=np.float64) - shift) / gamma)
+    with np.errstate(over="ignore"):
+        return np.asarray((plain_values(x) - shift) / gamma)
 
 
 def _standard(z: Float[np.ndarray, "..."], alpha: float, beta: float) -> Integrals:
     """Evaluate the standard law at a flat copy of ``z``."""
     x = z.reshape(-1)
     if alpha == 2.0:
+        x = np.clip(x, -_SQUARED, _SQUARED)
         return Integrals(np.exp(-0.25 * x * x) / np.sqrt(4.0 * np.pi), 0.5 * erfc(0.5 * x), 0.5 * erfc(-0.5 * x))
     if alpha == 1.0 and beta == 0.0:
-        return Integrals(1.0 / (np.pi * (1.0 + x * x)), np.arctan2(1.0, x) / np.pi, np.arctan2(1.0, -x) / np.pi)
+        square = np.square(np.clip(x, -_SQUARED, _SQUARED))
+        return Integrals(1.0 / (np.pi * (1.0 + square)), np.arctan2(1.0, x) / np.pi, np.arctan2(1.0, -x) / np.pi)
     if alpha == 0.5 and abs(beta) == 1.0:
         return _levy(x, beta)
     known = ~np.isnan(x)

@@ -224,7 +224,7 @@ def _edges(
             saddle = np.pi / 2.0 * turn * x - 1.0
         at_saddle = light & (saddle - back > low)
         low = np.where(at_saddle, np.minimum(saddle - back, high), low)
-    count = int(np.ceil(np.max(high - low) / _PANEL_LENGTH))
+    count = max(1, int(np.ceil(np.max(high - low) / _PANEL_LENGTH)))  # 1: all far out in the light tail
     return low + (high - low) * np.linspace(0.0, 1.0, count + 1)[:, None], at_saddle
 
 

@@ -115,7 +115,7 @@ _BAD = {
     "zeros": (np.zeros(100), Status.ALL_ZERO),
     "all equal": (np.full(100, 3.0), Status.CONSTANT),
     "one size": (np.tile([-3.0, 3.0], 50), Status.CONSTANT),
-    "two values": (np.tile([1.0, 2.0], 50), Status.TOO_FEW_VALUES),
+    "two values": (np.tile([1.0, 2.0], 50), Status.FEW_DISTINCT),
     "49 values": (_SHORT, Status.TOO_FEW_VALUES),
     "nan": (np.append(np.ones(99), np.nan), Status.NON_FINITE),
     "inf": (np.append(np.ones(99), -np.inf), Status.NON_FINITE),

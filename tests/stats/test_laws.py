@@ -234,12 +234,10 @@ def test_bad_values_give_a_status(law: Law, values: np.ndarray, status: Status) 
 @pytest.mark.parametrize(
     "values",
     [
-        np.repeat([-1.0, 1.0, 3.0], 100),
         np.append(np.linspace(0.9, 1.1, 200), 1e30),
         1e-40 * np.random.default_rng(9).standard_normal(300),
         np.random.default_rng(10).standard_cauchy(300) ** 9,
         np.exp(np.linspace(-80.0, 80.0, 300)),
-        np.append(np.full(1000, 1.0), np.full(2, 1e-30)),
     ],
 )
 @every_law
@@ -247,6 +245,17 @@ def test_odd_values_give_finite_numbers(law: Law, values: np.ndarray) -> None:
     found = fit_law(values, law.name)
     assert found.status in (Status.OK, Status.NOT_CONVERGED)
     assert np.isfinite([*found.params.values(), found.loglik, found.ks, found.ad]).all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.repeat([-1.0, 1.0, 3.0], 100), np.append(np.full(1000, 1.0), np.full(2, 1e-30))],
+    ids=["three values", "one value and two others"],
+)
+@every_law
+def test_repeated_values_follow_no_law(law: Law, values: np.ndarray) -> None:
+    found = fit_law(values, law.name)
+    assert (found.params, found.status) == ({}, Status.FEW_DISTINCT)
 
 
 def test_bad_calls_say_what_to_try() -> None:

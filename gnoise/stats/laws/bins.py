@@ -6,9 +6,11 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from gnoise.records import Sketch, Status
-from gnoise.stats.sketch import bucket_edges, sketch_from_values
+from gnoise.stats.plain import plain_values
+from gnoise.stats.sketch import bucket_edges, magnitude_edges, merge, sketch_from_values
 
 _PER_OCTAVE_BITS = 4
 _BUCKET_BITS = 8
@@ -17,8 +19,10 @@ _MAGNITUDES = 1 << 16
 _INWARDS, _OUTWARDS = 7 << _PER_OCTAVE_BITS, 40 << _PER_OCTAVE_BITS
 _FEWEST_VALUES = 50
 _LOUDEST = 10.0
+_LARGEST_ATOM = 0.1
+_HELD = 2.0**-100, 2.0**100
 
-Values = Float[np.ndarray, "..."]
+Values = ArrayLike
 
 
 @dataclass(frozen=True)
@@ -86,16 +90,22 @@ def fold_values(blocks: Sequence[Values], *, centre: bool) -> FoldedBins:
         blocks: arrays of any shape; one alone where nothing is known of their dependence.
         centre: take off the median of all first.
     """
-    flat = [np.asarray(block, dtype=np.float64).reshape(-1) for block in blocks]
+    flat = [plain_values(block).reshape(-1) for block in blocks]
     together = np.concatenate([*flat, np.empty(0)])
     if not np.isfinite(together).all():
         return FoldedBins(np.empty(0), np.zeros((len(flat), 1), np.int64), Status.NON_FINITE)
     middle = float(np.median(together)) if centre and together.size else 0.0
-    magnitudes = np.abs(together - middle)
-    moving = magnitudes[magnitudes > 0.0]
-    unit = float(np.median(moving)) if moving.size else 1.0
-    folded = fold([sketch_from_values((block - middle) / unit) for block in flat])
+    with np.errstate(over="ignore"):
+        magnitudes = np.abs(together - middle)
+        moving = magnitudes[magnitudes > 0.0]
+        unit = float(np.median(moving)) if moving.size else 1.0
+        folded = fold([sketch_from_values(_within_float32((block - middle) / unit)) for block in flat])
     return FoldedBins(folded.log_edges + np.log(unit), folded.counts, folded.status)
+
+
+def _within_float32(values: Float[np.ndarray, " any"]) -> Float[np.ndarray, " any"]:
+    """Move what float32 cannot hold to where bins have ended, in units of the median."""
+    return np.where(values == 0.0, 0.0, np.copysign(np.clip(np.abs(values), *_HELD), values))
 
 
 def _folded(sketch: Sketch) -> Int[np.ndarray, " coarse"]:
@@ -110,4 +120,12 @@ def _problem(blocks: Sequence[Sketch], dense: Int[np.ndarray, "blocks bins"]) ->
         return Status.ALL_ZERO if any(sketch.zeros for sketch in blocks) else Status.TOO_FEW_VALUES
     if np.count_nonzero(dense.any(axis=0)) == 1:
         return Status.CONSTANT
-    return Status.TOO_FEW_VALUES if dense.sum() < _FEWEST_VALUES else Status.OK
+    if dense.sum() < _FEWEST_VALUES:
+        return Status.TOO_FEW_VALUES
+    return Status.FEW_DISTINCT if _has_atom(blocks, _LARGEST_ATOM * int(dense.sum())) else Status.OK
+
+
+def _has_atom(blocks: Sequence[Sketch], limit: float) -> bool:
+    """Whether one bucket of |x| holds more than ``limit``: laws around zero put 1/256 into one, twice that at most."""
+    at_most = sum(2 * int(sketch.counts.max(initial=0)) for sketch in blocks)
+    return at_most > limit and int(magnitude_edges(merge(blocks))[2].max()) > limit

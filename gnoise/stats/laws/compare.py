@@ -91,7 +91,8 @@ def compare(laws: tuple[Law, ...], bins: FoldedBins, scale_values: int | None) -
         scale_values: values behind each scale that entries were divided by; ``None`` where they were not.
     """
     status = bins.status
-    if status in (Status.OK, Status.TOO_FEW_VALUES) and bins.counts.shape[0] < _FEWEST_BLOCKS:
+    filled = int(bins.counts.any(axis=1).sum()) if status is Status.OK else bins.counts.shape[0]
+    if status in (Status.OK, Status.TOO_FEW_VALUES) and filled < _FEWEST_BLOCKS:
         status = Status.TOO_FEW_DRAWS
     if status is not Status.OK:
         return Comparison({}, "", "", 0.0, 1.0, 0.0, bins.n, 0.0, status)
