@@ -27,7 +27,9 @@ def judge_tails(subject: Subject, sample: SketchSample) -> list[Finding]:
         sample: its sketches, one a block.
     """
     entries = _compare(sample.entries, None)
-    draws = _compare(sample.draws, sample.scale_pairs)
+    draws = _compare(
+        sample.draws, sample.scale_pairs or None
+    )  # 0 while scales were still being learnt: no sketches yet
     return [
         _verdict(subject.name, "tails_entries", entries, len(sample.entries)),
         _verdict(subject.name, "tails_draws", draws, len(sample.draws)),
