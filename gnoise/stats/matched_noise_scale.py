@@ -7,6 +7,13 @@ $$B_\mathrm{Adam} = \frac{\sum_i \Sigma_{ii}/\sqrt{v_i}}{\sum_i G_i^2/\sqrt{v_i}
 
 where $B_\mathrm{simple}$ has weights of one. It is read off the fixed coordinates of every draw, which are scarcer than
 norms of whole tensors: its intervals are wider. Like $B_\mathrm{simple}$ it is not the measured critical batch.
+
+Muon's counterpart is not reported. Its step is steepest descent in the spectral norm, so gradients count in the nuclear
+norm, and noise and signal are equal at $(\mathbb{E}\|E\|_* / \|G\|_*)^2$ draws, $E$ the noise of one. The numerator is
+there (``MatrixSample.nuclear``). The denominator is not: a nuclear norm is no quadratic form, so that neither norms at
+two batch sizes nor pairs of draws give it without bias, and that of the mean of all draws is too large by the noise
+left in it, most where the signal is weak. It would take nuclear norms of means of 1, 2, 4, ... draws, each a
+decomposition of whole matrices and a buffer as large as a gradient, and a law to extrapolate them by.
 """
 
 from dataclasses import replace
