@@ -12,11 +12,13 @@ from gnoise.stats import (
     tail_laws,
     tails,
 )
+from gnoise.stats.compare_views import Views, compare_views
 from gnoise.stats.extremes import ExtremesFit, fit_extremes
+from gnoise.stats.judge_averaging import Averaging, judge_averaging
 from gnoise.stats.laws import LAWS, Comparison, Law, LawFit, compare_laws, fit_law, law_survival
 from gnoise.stats.localize import Localization, localize
 from gnoise.stats.log_moment import LogMomentFit, fit_log_moment
-from gnoise.stats.sketch import Bins, coarse_bins, sketch_from_values
+from gnoise.stats.sketch import Bins, abs_quantiles, coarse_bins, merge, quantiles, sketch_from_values
 from gnoise.stats.stable import stable_rvs
 from gnoise.stats.stable_fit import StableFit, fit_stable
 from gnoise.stats.stable_law import stable_cdf, stable_pdf, stable_quantile, stable_sf
@@ -42,6 +44,7 @@ __all__ = [
     "LAWS",
     "STATISTICS",
     "AnyStatistic",
+    "Averaging",
     "Bins",
     "Comparison",
     "ExtremesFit",
@@ -53,14 +56,20 @@ __all__ = [
     "StableFit",
     "Statistic",
     "Subject",
+    "Views",
+    "abs_quantiles",
     "coarse_bins",
     "compare_laws",
+    "compare_views",
     "fit_extremes",
     "fit_law",
     "fit_log_moment",
     "fit_stable",
+    "judge_averaging",
     "law_survival",
     "localize",
+    "merge",
+    "quantiles",
     "sketch_from_values",
     "stable_cdf",
     "stable_pdf",

@@ -37,6 +37,7 @@ BLOCKS = 8
 _LEVELS = np.array([0.5, 0.9, 0.95])  # of |mean|: its median is half the quartile range, the others are its tail
 _DRIFT = np.array([-1.0, 0.5, 0.5])
 _FEWEST_COORDINATES = 16
+_FEWEST_SIZES, _INSPECTED = 4, 64
 _GAUSSIAN_SLOPE = -0.5
 _SLOW = -0.4
 _LEVEL = 0.02  # Gaussian noise taken for something else: three quarters by the drift, a quarter by the slope
@@ -81,7 +82,10 @@ def estimate_averaging(subject: Subject, sample: CoordinateSample) -> list[Findi
     draws = sample.values.shape[0] // (2 * BLOCKS) * 2 * BLOCKS
     status = _problem(sample.values[:draws])
     moving = sample.values[:, moving_coordinates(sample.values)]
-    curve = averaging_curve(pair_noise(moving)) if status is Status.OK else None
+    noise = pair_noise(moving) if status is Status.OK else None
+    if noise is not None and _repeats(noise):
+        status, noise = Status.FEW_DISTINCT, None
+    curve = None if noise is None else averaging_curve(noise)
     if curve is None:
         reason = Status.TOO_FEW_VALUES if status is Status.OK else status
         nothing = [no_estimate(subject.name, quantity, reason, draws) for quantity in STATISTIC.quantities]
@@ -260,6 +264,13 @@ def _problem(values: Float[np.ndarray, "draws coords"]) -> Status:
     if not np.any(values):
         return Status.ALL_ZERO
     return Status.OK if np.any(values[0::2] != values[1::2]) else Status.CONSTANT
+
+
+def _repeats(noise: Float[np.ndarray, "blocks pairs coords"]) -> bool:
+    """Whether most coordinates know less than four sizes of noise: quantiles of few numbers jump between them."""
+    some = np.abs(np.concatenate(noise))[:, :: max(1, noise.shape[2] // _INSPECTED)]
+    sizes = [np.unique(column[column > 0.0]).size for column in some.T]
+    return bool(sizes) and noise.shape[1] > 0 and float(np.median(sizes)) < _FEWEST_SIZES
 
 
 def _held_out_scales(

@@ -42,6 +42,21 @@ def plain_array(values: ArrayLike) -> np.ndarray:
     return array
 
 
+def plain_draws(draws: ArrayLike) -> Float[np.ndarray, "draws coords"]:
+    """Convert one draw a row, of any shape, to float64.
+
+    Args:
+        draws: likewise.
+
+    Raises:
+        UserError: these are not real numbers, or a single row of them.
+    """
+    values = plain_values(draws)
+    if values.ndim < 2:
+        raise UserError(f"expected one row a draw, got shape {values.shape}; try numpy.stack of all draws")
+    return values.reshape(values.shape[0], int(np.prod(values.shape[1:])))
+
+
 def plain_number(name: str, value: ArrayLike) -> float:
     """Convert a single number.
 

@@ -15,6 +15,7 @@ GAUSSIAN = 2.0
 _FREQUENCIES = np.linspace(0.1, 1.0, 10)
 _QUARTILES = np.array([0.25, 0.75])
 _FEWEST_VALUES = 50
+_LARGEST_ATOM = 0.1  # a bucket is 1/256 of an octave wide: no stable law puts nearly as much into one
 _FEWEST_FREQUENCIES = 3
 _START_EXPONENTS = (0.2, 2.5)
 _LOG_POWERS = (-30.0, 6.0)  # keeps exp(−power) above 0 and below 1 wherever the search strays
@@ -176,7 +177,9 @@ def _problem(sketch: Sketch, count: int) -> Status:
         return Status.ALL_ZERO if sketch.zeros else Status.TOO_FEW_VALUES
     if sketch.buckets.size == 1:
         return Status.CONSTANT
-    return Status.TOO_FEW_VALUES if count < _FEWEST_VALUES else Status.OK
+    if count < _FEWEST_VALUES:
+        return Status.TOO_FEW_VALUES
+    return Status.FEW_DISTINCT if sketch.counts.max() > _LARGEST_ATOM * count else Status.OK
 
 
 def _unmix(

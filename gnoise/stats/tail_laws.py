@@ -27,9 +27,8 @@ def judge_tails(subject: Subject, sample: SketchSample) -> list[Finding]:
         sample: its sketches, one a block.
     """
     entries = _compare(sample.entries, None)
-    draws = _compare(
-        sample.draws, sample.scale_pairs or None
-    )  # 0 while scales were still being learnt: no sketches yet
+    silent = entries.status is Status.ALL_ZERO
+    draws = entries if silent else _compare(sample.draws, sample.scale_pairs or None)  # 0 before the first sketch
     return [
         _verdict(subject.name, "tails_entries", entries, len(sample.entries)),
         _verdict(subject.name, "tails_draws", draws, len(sample.draws)),
