@@ -3,7 +3,8 @@
 A profile is everything ``gnoise profile`` does once the checkpoint is loaded: collecting, writing the run file, and
 analysing it. The plain pass is forward and backward of the mean loss over the same examples in batches of the same
 size, with gradients cleared in between. Both take turns within one process, so that a busy machine slows both. Memory
-is the peak resident set of a process that does the one or the other, nothing else.
+is the peak resident set of a process that does the one or the other, nothing else; and of one that only collects,
+because analysis needs neither the network nor its gradients and can be done elsewhere.
 """
 
 import argparse
@@ -34,7 +35,7 @@ SAMPLES = Path("sample_checkpoints")
 SOURCES = ("gpt-docs", "llama-docs", "digits-cnn")
 COLUMNS = (
     "checkpoint", "parameters", "draws", "of", "plain s", "profile s", "ratio", "lowest", "highest", "CPU ratio",
-    "backward", "reductions", "analysis", "writing", "extra MB", "buffers",
+    "draws'", "reductions", "analysis", "writing", "extra MB", "collecting MB", "buffers",
 )  # fmt: skip
 
 
@@ -51,9 +52,9 @@ def main() -> None:
         notes=[
             "ratio: whole profile over plain forward and backward on the same examples, median, lowest and highest of",
             "the rounds, which take turns; CPU ratio: the same in CPU time. Then the profile's parts in units of the",
-            "plain pass: backward passes one example at a time (with their norms), reductions of draws and noise,",
-            "analysis, writing the run file. extra MB: peak resident set above the plain pass's; buffers: the same in",
-            "units of one gradient.",
+            "plain pass: making draws (gradients with every example's norms), reductions of draws, analysis,",
+            "writing the run file. extra MB: peak resident set above the plain pass's; collecting MB: without analysis,",
+            "buffers: that in units of one gradient.",
         ],
         settings={
             "rounds": options.rounds,
@@ -79,7 +80,7 @@ def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         found |= {"plain_cpu": between - start, "profile_cpu": time.process_time() - between}
         rounds.append(found)
         print(f"{name} round {number + 1}: plain {plain:.1f} s, profile {found['profile']:.1f} s", file=sys.stderr)
-    peak = {what: _peak_bytes(what, name, options) for what in ("plain", "profile")}
+    peak = {what: _peak_bytes(what, name, options) for what in ("plain", "collect", "profile")}
     return {
         "draws": settings.draws,
         "examples_per_draw": settings.batch_size,
@@ -92,7 +93,7 @@ def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def _row(name: str, found: dict[str, Any]) -> Sequence[Cell]:
     rounds: list[dict[str, float]] = found["seconds"]
     ratios = [x["profile"] / x["plain"] for x in rounds]
-    extra = found["peak_bytes"]["profile"] - found["peak_bytes"]["plain"]
+    extra = {what: found["peak_bytes"][what] - found["peak_bytes"]["plain"] for what in ("profile", "collect")}
     return (
         name,
         found["parameters"],
@@ -105,8 +106,9 @@ def _row(name: str, found: dict[str, Any]) -> Sequence[Cell]:
         max(ratios),
         statistics.median(x["profile_cpu"] / x["plain_cpu"] for x in rounds),
         *(statistics.median(x[part] / x["plain"] for x in rounds) for part in PARTS),
-        round(extra / 1e6),
-        extra / (4.0 * found["parameters"]),
+        round(extra["profile"] / 1e6),
+        round(extra["collect"] / 1e6),
+        extra["collect"] / (4.0 * found["parameters"]),
     )
 
 
@@ -131,8 +133,10 @@ def _plain(settings: Settings, workload: Workload, parameters: Sequence[Paramete
         workload.loss(workload.module, batch).backward()
 
 
-def _profile(settings: Settings, workload: Workload, parameters: list[Parameter]) -> dict[str, float]:
-    """Time a whole profile and its parts, in seconds."""
+def _profile(
+    settings: Settings, workload: Workload, parameters: list[Parameter], *, analysed: bool = True
+) -> dict[str, float]:
+    """Time a whole profile, or all of it but analysis, and its parts, in seconds."""
     info = run_info(
         workload,
         parameters,
@@ -148,7 +152,7 @@ def _profile(settings: Settings, workload: Workload, parameters: list[Parameter]
             drawing = stack.enter_context(_stopwatch(DrawEngine, "draw"))
             writes = [stack.enter_context(_stopwatch(RunWriter, name)) for name in ("write_block", "close")]
             collecting = _seconds(collect_run, workload, parameters, path, info=info)
-        analysing = _seconds(analyze, path)
+        analysing = _seconds(analyze, path) if analysed else 0.0
     backward, writing = sum(drawing), sum(map(sum, writes))
     return {
         "profile": collecting + analysing,
@@ -193,7 +197,10 @@ def _peak_bytes(what: str, name: str, options: argparse.Namespace) -> int:
 def _child(what: str, name: str, options: argparse.Namespace) -> None:
     """Do the one or the other, and print this process's peak resident set in bytes."""
     settings, workload, parameters = _load(name, options.draws)
-    (_plain if what == "plain" else _profile)(settings, workload, parameters)
+    if what == "plain":
+        _plain(settings, workload, parameters)
+    else:
+        _profile(settings, workload, parameters, analysed=what == "profile")
     print(_peak_of_this_process())
 
 
@@ -217,7 +224,7 @@ def _options() -> argparse.Namespace:
         "--threads", type=int, default=1, help="of torch (1: two on a busy machine wait for each other)"
     )
     parser.add_argument("--quick", action="store_true", help="16 draws, one round, nothing written")
-    parser.add_argument("--child", choices=("plain", "profile"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=("plain", "collect", "profile"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
         options.draws, options.rounds = 16, 1
