@@ -53,7 +53,7 @@ def main() -> None:
             "ratio: whole profile over plain forward and backward on the same examples, median, lowest and highest of",
             "the rounds, which take turns; CPU ratio: the same in CPU time. Then the profile's parts in units of the",
             "plain pass: making draws (gradients with every example's norms), reductions of draws, analysis,",
-            "writing the run file. extra MB: peak resident set above the plain pass's; collecting MB: without analysis,",
+            "writing the run file. extra MB: peak memory above the plain pass's; collecting MB: without analysis;",
             "buffers: that in units of one gradient.",
         ],
         settings={
