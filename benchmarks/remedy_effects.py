@@ -2,23 +2,27 @@
 
 A gradient is exact plus planted noise. Every arm, none included, trains at every rate of a grid and keeps the rate that
 was best on six seeds; the table reports the other seeds, paired with none. All seeds and rates of an arm are
-tensors of one optimizer, each with its own noise, which is the same for every arm.
+tensors of one optimizer, each with its own noise, which is the same for every arm. Muon steps matrices only: it has
+least squares, and four such matrices of which one may be loud, where the claim of layer-wise rates can show.
 """
 
 import argparse
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from report import Cell, publish
+from report import RESULTS, Cell, publish
 from scipy import stats
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gnoise.remedies import (
+    Geometry,
+    LayerwiseLR,
     Transform,
     adaclip,
     adagc,
@@ -40,12 +44,20 @@ Make = Callable[[Optimizer], Transform]
 Copies = list[list[list[nn.Parameter]]]
 """Parameters by rate, seed and tensor."""
 NOISES = ("gaussian", "cauchy", "spiky", "rare rows")
-RATES = {"SGD": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3), "AdamW": (0.01, 0.03, 0.1, 0.3)}
+LAYERS = ("gaussian", "loud layer")
+"""Noises for which it matters that there are layers."""
+RATES = {
+    "SGD": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+    "AdamW": (0.01, 0.03, 0.1, 0.3),
+    "Muon": (0.03, 0.06, 0.12, 0.25, 0.5),
+}
+COLUMNS = ("problem", "optimizer", "noise", "remedy", "rate", "loss", "low", "high", "diverged")
 TUNING = 6
 """Seeds the rate is chosen by; the others are reported."""
 _WORST = 1e6
 """Losses are cut at this many times the first: how far a run diverged is of no interest."""
 _SHARE, _LOUD, _SPIKE, _RAREST, _FAINT = 0.03, 10.0, 30.0, 0.05, 0.1
+_LOUD_LAYER = 10.0
 
 ARMS: dict[str, Make] = {
     "none": lambda optimizer: chain(),
@@ -68,6 +80,8 @@ ARMS: dict[str, Make] = {
 """Gradients are put in units of their first noisy norm, so that a limit of 1 is an ordinary norm."""
 _WHOLE = ("clip_global_norm(median)", "zclip()")
 _AFTER = ("shrink(rational) after momentum",)
+LAYERWISE = {"LayerwiseLR(every=1)": 1, "LayerwiseLR(every=8)": 8}
+"""Steps between measurements; arms of Muon only, where the rates are the remedy."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,20 @@ def least_squares() -> Problem:
     return Problem("least squares", (shape,), losses, lambda generator: [torch.zeros(shape)])
 
 
+def four_matrices() -> Problem:
+    """Return the mean of four such losses, each over a 12 × 16 matrix of its own."""
+    shape = (12, 16)
+    generator = torch.Generator().manual_seed(9)
+    targets = [torch.randn(shape, generator=generator) for _ in range(4)]
+    curvature = torch.logspace(0.0, math.log10(0.05), 12 * 16).view(shape)
+
+    def losses(tensors: Sequence[Tensor]) -> Tensor:
+        each = [(curvature * (x - y).square()).mean(dim=(1, 2)) for x, y in zip(tensors, targets, strict=True)]
+        return 0.5 * torch.stack(each).mean(dim=0)
+
+    return Problem("four matrices", (shape,) * 4, losses, lambda generator: [torch.zeros(shape) for _ in targets])
+
+
 def network() -> Problem:
     """Return the error of an 8–16–1 tanh network on 128 points labelled by a network of that shape."""
     shapes = ((16, 8), (16,), (1, 16))
@@ -125,7 +153,7 @@ def planted(noise: str, grads: Sequence[Tensor], units: Sequence[float], generat
     """Return noisy gradients of all seeds: unequal Gaussian noise in each, and on top of it what the name says.
 
     Args:
-        noise: one of NOISES.
+        noise: one of NOISES or LAYERS.
         grads: exact, (rates, seeds, …); every rate of a seed gets the same noise.
         units: standard deviation of the Gaussian noise of each tensor.
         generator: of this step's noise.
@@ -133,7 +161,7 @@ def planted(noise: str, grads: Sequence[Tensor], units: Sequence[float], generat
     seeds = grads[0].shape[1]
     spike = torch.where(torch.rand(seeds, generator=generator) < 1.0 / 20.0, _SPIKE, 1.0)
     found: list[Tensor] = []
-    for grad, unit in zip(grads, units, strict=True):
+    for place, (grad, unit) in enumerate(zip(grads, units, strict=True)):
         shape = grad.shape[1:]
         scales = unit * torch.exp(0.5 * torch.randn(shape[1:], generator=torch.Generator().manual_seed(3)))
         extra = scales * torch.randn(shape, generator=generator)
@@ -142,6 +170,8 @@ def planted(noise: str, grads: Sequence[Tensor], units: Sequence[float], generat
             extra = extra + hit * _LOUD * scales * torch.empty(shape).cauchy_(generator=generator)
         if noise == "spiky":
             extra = extra * spike.view(-1, *[1] * (len(shape) - 1))
+        if noise == "loud layer" and place == 0:
+            extra = _LOUD_LAYER * extra
         if noise == "rare rows":
             extra = _FAINT * extra  # what makes rare rows loud is their true gradient
         noisy = grad + extra
@@ -169,10 +199,14 @@ def trained(problem: Problem, optimizer_name: str, arm: str, noise: str, *, seed
     for parameters, gradient in zip(zip(*itertools.chain(*copies), strict=True), gradients, strict=True):
         for parameter, own in zip(parameters, gradient.flatten(0, 1), strict=True):
             parameter.grad = own
-    optimizer = _optimizer(optimizer_name, copies, rates, own_momentum=arm not in _AFTER)
-    for name, select in _selections(copies, whole=arm in _WHOLE):
-        wrap(optimizer, ARMS[arm](optimizer), select=select, name=name)
-    peaks = [group["lr"] for group in optimizer.param_groups]
+    if arm in LAYERWISE:
+        optimizers: list[Optimizer] = _layerwise(copies, rates, every=LAYERWISE[arm])
+    else:
+        optimizers = [_optimizer(optimizer_name, copies, rates, own_momentum=arm not in _AFTER)]
+        for name, select in _selections(copies, whole=arm in _WHOLE):
+            wrap(optimizers[0], ARMS[arm](optimizers[0]), select=select, name=name)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    peaks = [group["lr"] for group in groups]
     first, exact = _losses_and_grads(problem, weights)
     units = [3.0 * grad.square().mean().sqrt().item() for grad in exact]
     last: list[Tensor] = []
@@ -181,9 +215,10 @@ def trained(problem: Problem, optimizer_name: str, arm: str, noise: str, *, seed
         noisy = planted(noise, exact, units, torch.Generator().manual_seed(10_000 + step))
         for gradient, new, unit, shape in zip(gradients, noisy, units, problem.shapes, strict=True):
             torch.div(new, unit * math.sqrt(math.prod(shape)), out=gradient)
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+        for group, peak in zip(groups, peaks, strict=True):
             group["lr"] = peak * (1.0 - step / steps)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if step >= int(0.9 * steps):
             last.append(losses)
     relative = torch.stack(last).mean(dim=0) / first
@@ -221,7 +256,19 @@ def _optimizer(name: str, copies: Copies, rates: Sequence[float], *, own_momentu
     decay = 0.9 if own_momentum else 0.0
     if name == "SGD":
         return torch.optim.SGD(groups, momentum=decay)
+    if name == "Muon":
+        return torch.optim.Muon(groups, momentum=decay, nesterov=own_momentum, weight_decay=0.0)
     return torch.optim.AdamW(groups, betas=(decay, 0.99), weight_decay=0.0, foreach=True)
+
+
+def _layerwise(copies: Copies, rates: Sequence[float], *, every: int) -> list[Optimizer]:
+    """Make an optimizer for each copy: layers are compared with those of their own model."""
+    settings = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
+    return [
+        LayerwiseLR([{"params": copy, "geometry": Geometry.SPECTRAL, **settings}], lr=rate, every=every)
+        for rate, row in zip(rates, copies, strict=True)
+        for copy in row
+    ]
 
 
 def _selections(copies: Copies, *, whole: bool) -> Iterator[tuple[str, list[nn.Parameter]]]:
@@ -238,16 +285,37 @@ def main() -> None:
     """Run every problem, optimizer, noise and arm, and write the table."""
     options = _options()
     torch.set_num_threads(1)
-    rows: list[tuple[Cell, ...]] = []
-    for problem, name, noise in itertools.product((least_squares(), network()), RATES, NOISES):
-        # Of a single tensor the global norm is the tensor's.
-        arms = [arm for arm in ARMS if len(problem.shapes) > 1 or arm not in _WHOLE]
+    # What is there so far is written as it comes, so that a long run can be read while it goes on.
+    rows = [] if options.optimizer is None else _others(options.optimizer)
+    for problem, name, noise in _cases():
+        if options.optimizer not in (None, name):
+            continue
+        arms = _arms_for(problem, name)
         found = {arm: trained(problem, name, arm, noise, seeds=options.seeds, steps=options.steps) for arm in arms}
         for arm, losses in found.items():
             ratio, low, high, rate, diverged = effect(found["none"], losses)
             told = (None, None, None) if arm == "none" else (ratio, low, high)
             rows.append((problem.name, name, noise, arm, f"{RATES[name][rate]:g}", *told, diverged))
-        _publish(rows, options)  # what is there so far, so that a long run can be read while it goes on
+        _publish(rows, options)
+
+
+def _cases() -> Iterator[tuple[Problem, str, str]]:
+    yield from itertools.product((least_squares(), network()), ("SGD", "AdamW"), NOISES)
+    yield from itertools.product((least_squares(),), ("Muon",), NOISES)
+    yield from itertools.product((four_matrices(),), ("Muon",), LAYERS)
+
+
+def _arms_for(problem: Problem, name: str) -> list[str]:
+    if problem.name == "four matrices":
+        return ["none", *LAYERWISE]
+    # Of a single tensor the global norm is the tensor's.
+    return [arm for arm in ARMS if len(problem.shapes) > 1 or arm not in _WHOLE]
+
+
+def _others(optimizer: str) -> list[tuple[Cell, ...]]:
+    """Return the rows of the table that stands which are of other optimizers."""
+    held = json.loads((RESULTS / "remedy_effects.json").read_text(encoding="utf-8"))["table"]
+    return [tuple(row[column] for column in COLUMNS) for row in held if row["optimizer"] != optimizer]
 
 
 def _publish(rows: Sequence[tuple[Cell, ...]], options: argparse.Namespace) -> None:
@@ -258,7 +326,7 @@ def _publish(rows: Sequence[tuple[Cell, ...]], options: argparse.Namespace) -> N
             "Every arm at its own best rate of the grid. diverged: share of seeds that end above their first loss.",
         ],
         settings={"seeds": options.seeds, "steps": options.steps},
-        columns=("problem", "optimizer", "noise", "remedy", "rate", "loss", "low", "high", "diverged"),
+        columns=COLUMNS,
         rows=rows,
         save=not options.quick,
     )
@@ -270,6 +338,7 @@ def _options() -> argparse.Namespace:
         "--seeds", type=int, default=16, help=f"the first {TUNING} choose the rate, the others are reported"
     )
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--optimizer", choices=list(RATES), help="this one alone; the rows of the others stay")
     parser.add_argument("--quick", action="store_true", help="8 seeds, 30 steps; writes no results")
     options = parser.parse_args()
     if options.quick:
