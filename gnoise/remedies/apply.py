@@ -13,7 +13,7 @@ from gnoise.remedies.documents import Request, load_requests
 from gnoise.remedies.groups import multiply_lr
 from gnoise.remedies.layerwise_lr import LayerwiseLR
 from gnoise.remedies.plans import make_plans, requested_multipliers
-from gnoise.remedies.wrap import wrap, wrapped
+from gnoise.remedies.wrap import bare, wrap, wrapped
 
 _WRAPPERS = ("module", "_orig_mod")
 
@@ -31,7 +31,7 @@ def apply(recommendations: str | Path | Mapping[str, JsonValue], model: nn.Modul
         recommendations: path of a ``recommendations.json`` or a run file, or the document itself.
         model: whose parameter names the layers are; wrappers of ``DistributedDataParallel`` and ``torch.compile`` are
             looked through.
-        optimizer: holds every parameter concerned; changed in place.
+        optimizer: holds every parameter concerned; changed in place. One that Accelerate prepared will do.
 
     Returns:
         the same optimizer.
@@ -42,25 +42,28 @@ def apply(recommendations: str | Path | Mapping[str, JsonValue], model: nn.Modul
             twice (exit 2). Nothing is changed then.
     """
     requests = load_requests(recommendations)
-    slowed = any("lr_multiplier" in group for group in optimizer.param_groups)
-    if slowed or any(name.startswith("apply:") for name in wrapped(optimizer)):
+    inner = bare(optimizer)
+    slowed = any("lr_multiplier" in group for group in inner.param_groups)
+    if slowed or any(name.startswith("apply:") for name in wrapped(inner)):
         raise UserError(
             "expected an optimizer without recommendations, got one that has some; try apply on a fresh optimizer"
         )
     plans, multipliers = make_plans(requests), requested_multipliers(requests)
     parameters = _parameters(model)
-    layers = {str(r.layer): _find(r, parameters, optimizer) for r in requests if r.layer is not None}
+    layers = {str(r.layer): _find(r, parameters, inner) for r in requests if r.layer is not None}
     own = [layers[str(r.layer)] for r in requests if r.layer is not None and r.remedy is not Remedy.LAYERWISE_LR]
     taken = {id(tensor) for tensor in own}
     if len(taken) < len(own):
         raise UserError("expected one entry-wise or norm remedy a layer, got several; try removing one from the file")
-    others = [x for group in optimizer.param_groups for x in group["params"] if id(x) not in taken]
+    if len({id(layers[name]) for name in multipliers}) < len(multipliers):
+        raise UserError("expected one layerwise_lr a layer, got several; try removing one from the file")
+    others = [x for group in inner.param_groups for x in group["params"] if id(x) not in taken]
     transforms = [plan.transform() for plan in plans]
-    _slow_down(optimizer, {layers[name]: factor for name, factor in multipliers.items()})
+    _slow_down(inner, {layers[name]: factor for name, factor in multipliers.items()})
     for plan, transform in zip(plans, transforms, strict=True):
         select = others if plan.layers is None else [layers[name] for name in plan.layers]
         if select:
-            wrap(optimizer, transform, select=select, name=plan.name)
+            wrap(inner, transform, select=select, name=plan.name)
     return optimizer
 
 

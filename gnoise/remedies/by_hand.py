@@ -10,7 +10,8 @@ from gnoise.remedies.plans import Plan, make_plans, requested_multipliers
 
 _USE = {
     "torch": """
-# In the training script, before the learning-rate scheduler is made and before the first step:
+# In the training script, before the learning-rate scheduler is made and before the first step, with the model as it
+# was before DistributedDataParallel or torch.compile wrapped it:
 #     optimizer = add_remedies(model, torch.optim.AdamW(model.parameters(), lr=3e-4))
 """,
     "trainer": '''

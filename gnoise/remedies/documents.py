@@ -83,16 +83,29 @@ def _request(entry: JsonValue, origin: str) -> Request | None:
             f"expected recommendations to be objects in {origin}, got {entry!r}; try exporting the run again"
         )
     layer, remedy = entry.get("layer"), str(entry.get("remedy"))
+    if "layer" not in entry:
+        raise unreadable(
+            f"expected a layer, or null for the whole model, in each entry of {origin}, got {entry!r}; "
+            "try exporting the run again"
+        )
     if remedy not in [str(known) for known in Remedy] or not isinstance(layer, str | None):
         raise unreadable(
             f"expected a remedy among {', '.join(Remedy)} for {layer}, got {remedy!r}; try exporting the run again"
         )
-    if remedy == Remedy.NONE or entry.get("status", Status.OK) != Status.OK:
+    status = entry.get("status", Status.OK)
+    if status not in [str(known) for known in Status]:
+        raise unreadable(f"expected a known status for {layer}, got {status!r}; try exporting the run again")
+    if remedy == Remedy.NONE or status != Status.OK:
         return None
-    params, shape = entry.get("params"), entry.get("shape")
-    return Request(
-        layer,
-        Remedy(remedy),
-        params if isinstance(params, dict) else {},
-        tuple(int(str(side)) for side in shape) if isinstance(shape, list) else None,
-    )
+    params = entry.get("params")
+    return Request(layer, Remedy(remedy), params if isinstance(params, dict) else {}, _shape(entry, layer))
+
+
+def _shape(entry: Mapping[str, JsonValue], layer: str | None) -> tuple[int, ...] | None:
+    match entry.get("shape"):
+        case None:
+            return None
+        case [*sides] if all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
+            return tuple(int(str(side)) for side in sides)
+        case other:
+            raise unreadable(f"expected a shape like [4, 3] for {layer}, got {other!r}; try exporting the run again")

@@ -1,6 +1,6 @@
 """From checked requests to what is called on which layers: one plan a wrap."""
 
-import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +67,7 @@ def make_plans(requests: Sequence[Request]) -> list[Plan]:
     """
     for request in requests:
         _check(request)
+    _check_once(requests)
     together: dict[str, list[Request]] = {}
     for request in requests:
         if request.remedy is not Remedy.LAYERWISE_LR:
@@ -96,6 +97,17 @@ def _check(request: Request) -> None:
         )
     if request.layer is None and request.remedy is Remedy.LAYERWISE_LR:
         raise UserError("expected a layer for layerwise_lr, got the whole model; try changing the learning rate itself")
+
+
+def _check_once(requests: Sequence[Request]) -> None:
+    seen: set[tuple[str | None, Remedy]] = set()
+    for request in requests:
+        key = (request.layer, request.remedy)
+        if key in seen:
+            raise UserError(
+                f"expected {request.remedy} once for {_where(request)}, got it twice; try removing one from the file"
+            )
+        seen.add(key)
 
 
 def _plan(name: str, requests: Sequence[Request]) -> Plan:
@@ -149,7 +161,7 @@ def _gammas(request: Request) -> tuple[float, float]:
 
 def _positive(request: Request, key: str, default: float | None) -> float:
     value: JsonValue = request.params.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value <= sys.float_info.max:
         raise UserError(f"expected {key} above 0 for {_where(request)}, got {value!r}; try exporting the run again")
     return float(value)
 

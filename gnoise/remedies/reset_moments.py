@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from gnoise.errors import UserError
 from gnoise.formulas import ema
 from gnoise.remedies.lists import norms
+from gnoise.remedies.wrap import bare
 
 STATE_KEY = "gnoise.reset_moments"
 """Where an optimizer's ``state_dict`` holds the counts."""
@@ -104,7 +105,7 @@ def reset_moments(optimizer: Optimizer, *, every: int | None = 500, spike: float
         raise UserError(f"expected every at or above 1, got {every}; try every=500, or every=None")
     if not spike > 1.0:
         raise UserError(f"expected spike above 1, got {spike}; try spike=10.0")
-    return MomentReset(optimizer, every=every, spike=spike)
+    return MomentReset(bare(optimizer), every=every, spike=spike)
 
 
 def empty_moments(optimizer: Optimizer) -> None:

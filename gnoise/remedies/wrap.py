@@ -1,7 +1,7 @@
 """Run a transform inside any torch optimizer, at the start of its every step."""
 
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -101,7 +101,13 @@ class Wrapped:
             state_dict.setdefault(STATE_KEY, {})[self.name] = self.state.tree()
 
     def _load(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
-        tree = state_dict.get(STATE_KEY, {}).get(self.name)
+        states = state_dict.get(STATE_KEY, {})
+        if not isinstance(states, Mapping):
+            raise UserError(
+                f"expected states by name under {STATE_KEY!r}, got {type(states).__name__}; "
+                "try the optimizer's own state_dict"
+            )
+        tree = states.get(self.name)
         self.state = None if tree is None else restore(tree, self._transform.init(self.parameters))
 
 
@@ -112,6 +118,8 @@ def _check(grads: Sequence[Tensor]) -> None:
                 "expected dense gradients, got a sparse one; "
                 "try nn.Embedding(..., sparse=False), or select= without that parameter"
             )
+        if grad.is_complex():
+            raise UserError("expected real gradients, got complex ones; try select= without that parameter")
         spread = as_dtensor(grad)
         if spread is None and type(grad) is not Tensor:
             raise UserError(
@@ -153,6 +161,7 @@ def wrap(
     Raises:
         UserError: the name is taken, nothing is selected, or a selected parameter is not the optimizer's.
     """
+    optimizer = bare(optimizer)
     taken = _WRAPPED.setdefault(optimizer, {})
     if name in taken:
         raise UserError(
@@ -167,10 +176,31 @@ def wrap(
 
 def wrapped(optimizer: Optimizer) -> dict[str, Wrapped]:
     """Return what is wrapped around an optimizer, by name, in the order it runs."""
-    return dict(_WRAPPED.get(optimizer, {}))
+    return dict(_WRAPPED.get(bare(optimizer), {}))
+
+
+def bare(optimizer: object) -> Optimizer:
+    """Return the optimizer inside of others, such as Accelerate's, whose own hooks never run.
+
+    Raises:
+        UserError: it is none at all.
+    """
+    inner = getattr(optimizer, "optimizer", None)
+    if isinstance(inner, Optimizer):
+        return bare(inner)
+    if not isinstance(optimizer, Optimizer):
+        raise UserError(
+            f"expected a torch.optim optimizer, got {type(optimizer).__name__}; "
+            "try gnoise.apply(recommendations, model, optimizer) or wrap(optimizer, transform), in this order"
+        )
+    return optimizer
 
 
 def _selected(optimizer: Optimizer, select: str | Sequence[str] | Sequence[Tensor] | None) -> list[Tensor]:
+    return list({id(x): x for x in _chosen(optimizer, select)}.values())  # nothing is transformed twice
+
+
+def _chosen(optimizer: Optimizer, select: str | Sequence[str] | Sequence[Tensor] | None) -> list[Tensor]:
     every: list[Tensor] = [x for group in optimizer.param_groups for x in group["params"]]
     if select is None:
         return every

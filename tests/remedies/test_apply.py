@@ -3,6 +3,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import accelerate
 import pytest
 import torch
 from torch import nn
@@ -182,6 +183,13 @@ def test_a_run_resumes_bit_for_bit() -> None:
         (document(entry(None, "stabilize", {"gammas": 0.5})), "expected two gammas for the model"),
         (document(entry(None, "layerwise_lr", {"lr_multiplier": 0.5})), "expected a layer for layerwise_lr"),
         (document(SHRINK, CLIP, {**CLIP, "remedy": "stabilize", "params": {}}), "got several"),
+        (document(CLIP, CLIP), "expected clip once for fc.bias, got it twice"),
+        (document(STABILIZE, {**STABILIZE, "params": {}}), "expected stabilize once for the model, got it twice"),
+        (
+            document({**SLOW, "layer": "wte.weight"}, {**SLOW, "layer": "head.weight"}),
+            "expected one layerwise_lr a layer, got several",
+        ),
+        (document(entry("fc.bias", "clip", {"clip_value": 10**400})), "expected clip_value above 0 for fc.bias"),
     ],
 )
 def test_wrong_settings_change_nothing(model: Tiny, recommendations: dict[str, Any], message: str) -> None:
@@ -202,6 +210,10 @@ def test_wrong_settings_change_nothing(model: Tiny, recommendations: dict[str, A
         ('{"format": "gnoise.recommendations", "version": 1}', "expected a list of recommendations"),
         ('{"format": "gnoise.recommendations", "version": 1, "recommendations": [3]}', "to be objects"),
         (json.dumps(document(entry("a", "pray", {}))), "got 'pray'"),
+        (json.dumps(document({"remedy": "clip", "params": {"clip_value": 1.0}})), "expected a layer, or null for the"),
+        (json.dumps(document({**CLIP, "shape": ["x"]})), "expected a shape like .* for fc.bias, got .'x'."),
+        (json.dumps(document({**CLIP, "shape": "4"})), "expected a shape like .* for fc.bias, got '4'"),
+        (json.dumps(document({**CLIP, "status": "fine"})), "expected a known status for fc.bias, got 'fine'"),
     ],
 )
 def test_unreadable_files(model: Tiny, tmp_path: Path, text: str, message: str) -> None:
@@ -220,6 +232,24 @@ def test_missing_file(model: Tiny, tmp_path: Path) -> None:
 def test_an_optimizer_of_another_model(model: Tiny) -> None:
     with pytest.raises(UserError, match=r"expected the optimizer to hold fc\.bias"):
         apply(document(CLIP), model, torch.optim.AdamW(Tiny().parameters()))
+
+
+def test_arguments_in_another_order(model: Tiny) -> None:
+    with pytest.raises(UserError, match=r"expected a torch\.optim optimizer, got Tiny; try gnoise\.apply"):
+        apply(document(CLIP), torch.optim.AdamW(model.parameters()), model)
+
+
+def test_an_optimizer_that_accelerate_prepared(model: Tiny) -> None:
+    accelerator = accelerate.Accelerator(cpu=True)
+    prepared, optimizer = accelerator.prepare(model, torch.optim.SGD(model.parameters(), lr=1.0))
+    apply(document(CLIP, SLOW), prepared, optimizer)
+    before = model.fc.bias.detach().clone()
+    accelerator.backward(100.0 * prepared(torch.tensor([[1, 2]])).sum())
+    optimizer.step()
+    torch.testing.assert_close((model.fc.bias.detach() - before).abs(), torch.full((4,), 0.25))
+    assert list(wrapped(optimizer)) == list(optimizer.state_dict().get("gnoise.remedies", {})) == ["apply:clip:given"]
+    with pytest.raises(UserError, match="without recommendations"):
+        apply(document(CLIP), prepared, optimizer)
 
 
 @pytest.mark.parametrize("again", [CLIP, SLOW])

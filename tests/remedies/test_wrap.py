@@ -279,3 +279,28 @@ def test_gradients_of_another_kind_are_refused() -> None:
     weight.grad = torch.ones(2).as_subclass(Sharded)
     with pytest.raises(UserError, match="got Sharded"):
         optimizer.step()
+
+
+def test_a_parameter_selected_twice_is_transformed_once() -> None:
+    weight = nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    wrap(optimizer, shrink("saturating", 1.0), select=[weight, weight])
+    weight.grad = torch.ones(2)
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), -torch.full((2,), 0.5**0.5))
+
+
+def test_complex_gradients_are_refused() -> None:
+    weight = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    wrap(optimizer, clip_value(1.0))
+    weight.grad = torch.ones_like(weight)
+    with pytest.raises(UserError, match="expected real gradients"):
+        optimizer.step()
+
+
+def test_a_checkpoint_with_something_else_under_the_key() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=1.0)
+    wrap(optimizer, clip_value(1.0))
+    with pytest.raises(UserError, match="expected states by name"):
+        optimizer.load_state_dict({**optimizer.state_dict(), "gnoise.remedies": [1]})
