@@ -113,7 +113,7 @@ def _counted(
         float(np.sqrt(np.mean(np.square(np.log(values / (trace / signal)))))) if values.size else None,
         _coverage([e["grad_sq_norm"] for e in found if "grad_sq_norm" in e and e["grad_sq_norm"].value], signal),
         _coverage([e["trace_cov"] for e in found if "trace_cov" in e], trace),
-        sum(e["b_simple"].status is Status.HEAVY_TAILED for e in found) / len(found),
+        sum(e.get("trace_cov", e["b_simple"]).status is Status.HEAVY_TAILED for e in found) / len(found),
     )
 
 
