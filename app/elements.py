@@ -115,4 +115,4 @@ def _gain(recommendation: Recommendation) -> str:
     low, high = recommendation.gain_low, recommendation.gain_high
     if low is None or high is None:
         return "not measured; try it both ways before trusting it"
-    return f"{low:.2f} to {high:.2f} times the progress (95%)"
+    return f"{recommendation.gain or low:.2f} times the progress per step (95% interval {low:.2f} to {high:.2f})"

@@ -13,6 +13,8 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Float, Int
 
+from gnoise.status import Status as Status
+
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
 
@@ -35,54 +37,6 @@ class RunState(StrEnum):
     COLLECTING = "collecting"
     INTERRUPTED = "interrupted"
     COMPLETE = "complete"
-
-
-class Status(StrEnum):
-    """Why an estimate is, or is not, a number; :attr:`advice` says what to do about it."""
-
-    OK = "ok"
-    ONE_SIDED = "one_sided"
-    TOO_FEW_DRAWS = "too_few_draws"
-    TOO_FEW_VALUES = "too_few_values"
-    NO_SIGNAL = "no_signal"
-    ALL_ZERO = "all_zero"
-    CONSTANT = "constant"
-    FEW_DISTINCT = "few_distinct"
-    NON_FINITE = "non_finite"
-    NOT_CONSTANT_SLOPE = "not_constant_slope"
-    HEAVY_TAILED = "heavy_tailed"
-    NOT_HEAVY = "not_heavy"
-    NOT_CONVERGED = "not_converged"
-    NO_OPTIMIZER_STATE = "no_optimizer_state"
-    NOT_COLLECTED = "not_collected"
-    NO_BULK = "no_bulk"
-    ONE_LINE = "one_line"
-
-    @property
-    def advice(self) -> str:
-        """One sentence: what happened and what to do."""
-        return _ADVICE[self]
-
-
-_ADVICE: dict[Status, str] = {
-    Status.OK: "a number with its interval",
-    Status.ONE_SIDED: "only one end of the interval can be told apart from no bound: profile with more --draws",
-    Status.TOO_FEW_DRAWS: "too few draws to say how sure this is: profile with more --draws (256 is plenty)",
-    Status.TOO_FEW_VALUES: "too few values in this tensor for a tail fit: read its kind or the whole model instead",
-    Status.NO_SIGNAL: "the mean gradient cannot be told from noise at this many draws: profile with more --draws",
-    Status.ALL_ZERO: "every gradient seen was exactly zero: is this parameter used by the loss?",
-    Status.CONSTANT: "every value was the same: there is no noise to describe",
-    Status.FEW_DISTINCT: "one number makes up a tenth of the values: no continuous law to fit; are they rounded?",
-    Status.NON_FINITE: "NaN or Inf among the gradients: look at the loss and the precision first",
-    Status.NOT_CONSTANT_SLOPE: "the averaging slope changes with the number averaged: no one tail index describes it",
-    Status.HEAVY_TAILED: "one-example gradients are so heavy-tailed that the truth may lie outside of this interval",
-    Status.NOT_HEAVY: "the entries are not heavy-tailed to begin with: there is nothing to explain",
-    Status.NOT_CONVERGED: "the fit did not settle: report this run file as a bug",
-    Status.NO_OPTIMIZER_STATE: "the run holds no optimizer state: profile a checkpoint that was saved with Adam's",
-    Status.NOT_COLLECTED: "this run is of before this was collected: profile the checkpoint again",
-    Status.NO_BULK: "the noise has fewer directions than half of the matrix: profile with a larger --batch-size",
-    Status.ONE_LINE: "a single row or column has no rows and columns to compare: read its tail index instead",
-}
 
 
 @dataclass(frozen=True)
@@ -390,8 +344,62 @@ class Remedy(StrEnum):
     NONE = "none"
     CLIP = "clip"
     SHRINK = "shrink"
+    CLIP_NORM = "clip_norm"
+    CLIP_GLOBAL_NORM = "clip_global_norm"
     STABILIZE = "stabilize"
     LAYERWISE_LR = "layerwise_lr"
+
+
+class EvidenceRole(StrEnum):
+    """How the setting behind a gain was chosen."""
+
+    SETTING = "setting"
+    REMEDY = "remedy"
+    BEST = "best"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one way to treat the gradients would have bought, against none: recorded draws, frozen weights.
+
+    Attributes:
+        layer: layer name; ``None`` for the whole model.
+        remedy: a :class:`Remedy`, or ``batch``: what a larger batch would buy, the ruler for all others.
+        setting: its parameter in words.
+        params: its keyword arguments; empty where it has no one set of them.
+        role: ``setting``: this setting alone. ``remedy``: the setting was chosen on one half of the draws and judged on
+            the other, both ways; ``setting`` is the one that did best on both. ``best``: likewise, among all remedies
+            that could be recommended for the layer, or for the model.
+        gain: progress per step as a ratio to that of no remedy; ``None`` with a status.
+        low: lower end of its 95% interval.
+        high: upper end.
+        bias_floor: the gain that would be left if all noise were gone: below 1 the remedy distorts the signal. ``None``
+            where noise hides it.
+        batch: batch, in multiples of the present one, that buys as much; ``None`` where none would or noise hides it.
+        batch_low: the same for ``low``.
+        batch_high: the same for ``high``.
+        p_value: of a gain of 1 or less, one-sided; ``None`` without a gain.
+        q_value: the same, adjusted for the number of layers; ``None`` for the model.
+        n: draws behind it.
+        status: ``OK``, or why there is no gain.
+    """
+
+    layer: str | None
+    remedy: str
+    setting: str
+    params: Mapping[str, JsonValue]
+    role: EvidenceRole
+    gain: float | None
+    low: float | None
+    high: float | None
+    bias_floor: float | None
+    batch: float | None
+    batch_low: float | None
+    batch_high: float | None
+    p_value: float | None
+    n: int
+    status: Status
+    q_value: float | None = None
 
 
 class Severity(StrEnum):
@@ -417,6 +425,9 @@ class Recommendation:
         severity: how much it matters.
         gain_low: lower end of the expected gain, a ratio; ``None`` until there is evidence for one.
         gain_high: upper end.
+        gain: the expected gain itself.
+        alternatives: how the other remedies did, a line each, the runner-up first.
+        unless: what would change this advice.
     """
 
     scope: str
@@ -429,3 +440,6 @@ class Recommendation:
     severity: Severity = Severity.INFO
     gain_low: float | None = None
     gain_high: float | None = None
+    gain: float | None = None
+    alternatives: tuple[str, ...] = ()
+    unless: str = ""

@@ -1,5 +1,5 @@
 """The pages, in the order of the navigation: each has a ``TITLE`` and a ``render(run)``."""
 
-from . import layers, noise_scale, overview
+from . import layers, noise_scale, overview, remedies
 
-VIEWS = (overview, layers, noise_scale)
+VIEWS = (overview, layers, noise_scale, remedies)

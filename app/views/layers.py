@@ -5,6 +5,7 @@ import streamlit as st
 
 from gnoise.charts.answers import answer_sentence
 from gnoise.charts.averaging import averaging
+from gnoise.charts.ladder import ladder
 from gnoise.charts.rows import row_energy
 from gnoise.charts.tables import LAYER_QUANTITIES, estimate_table, layer_table, remarks, title
 from gnoise.charts.tail import tail
@@ -67,13 +68,15 @@ def _show_pictures(run: Run, layer: Layer, own: list[Estimate]) -> None:
     """Show the layer's tail, its averaging curve and where its noise sits, a tab each."""
     samples = run.samples(layer.name)
     of_layer = [each for each in run.verdicts if each.layer == layer.name]
-    of_tail, of_averaging, of_rows = st.tabs(["Tail", "Averaging", "Rows"])
+    of_tail, of_averaging, of_rows, of_remedies = st.tabs(["Tail", "Averaging", "Rows", "Remedies"])
     with of_tail:
         show_chart(tail(samples.sketch, of_layer), key="tail")
     with of_averaging:
         show_chart(averaging(samples.coordinates, own), key="averaging")
     with of_rows:
         show_chart(row_energy(samples.matrix, own, labels=run.row_labels(layer)), key="rows")
+    with of_remedies:
+        show_chart(ladder(run.evidence, layer=layer.name), key="remedies")
 
 
 def _filtered(table: pd.DataFrame, text: str, kinds: list[str]) -> pd.DataFrame:

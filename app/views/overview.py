@@ -21,7 +21,7 @@ _ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 def render(run: Run) -> None:
     """Show what the noise does to this model, how sure that is, and what to do about it."""
     estimates, recommendations = run.estimates, run.recommendations
-    said = summary(run.info, estimates, run.verdicts, recommendations, run=str(run.path), state=run.state)
+    said = summary(run.info, estimates, run.verdicts, recommendations, run.evidence, run=str(run.path), state=run.state)
     show_headline(said.headline, _about(run))
     show_tiles(tiles(run.info, estimates))
     where, what = st.columns([3, 2], gap="medium")

@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 
 from gnoise.records import Estimate, Layer
-from gnoise.rules.heavy_entries import ALPHA, SLOPE
+from gnoise.rules.diagnosis import ALPHA, SLOPE, SPIKE
 from gnoise.rules.loud_examples import LOUD as EXAMPLE_SPIKE
-from gnoise.rules.noisy_layer import RATIO
-from gnoise.rules.norm_spikes import SPIKE
+from gnoise.rules.noise_ratio import RATIO
 from gnoise.stats.localization import gaussian_max_entry_ratio
 
 LOUD = 0.5

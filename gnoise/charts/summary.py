@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gnoise.charts.answers import answer_lines
+from gnoise.charts.ladder import ladder_sentence
 from gnoise.charts.phrases import interval, number, plural, sentence
-from gnoise.records import Estimate, Recommendation, Remedy, RunInfo, RunState, Severity, Status, Verdict
-from gnoise.rules.heavy_entries import SLOPE
+from gnoise.records import Estimate, Evidence, Recommendation, Remedy, RunInfo, RunState, Severity, Status, Verdict
+from gnoise.rules.diagnosis import SLOPE
 from gnoise.rules.none_needed import averaging_suffices
 
 _SHOWN = 3
@@ -35,6 +36,7 @@ def summary(
     estimates: Sequence[Estimate],
     verdicts: Sequence[Verdict],
     recommendations: Sequence[Recommendation],
+    evidence: Sequence[Evidence] = (),
     *,
     run: str = "RUN",
     state: RunState = RunState.COMPLETE,
@@ -46,6 +48,7 @@ def summary(
         estimates: all of them.
         verdicts: all of them.
         recommendations: all of them; at most one for the model and one a layer.
+        evidence: all of it; empty in a run of before remedies were judged.
         run: path of the run file, for the commands under ``next``.
         state: how far collection came.
     """
@@ -55,7 +58,7 @@ def summary(
     active = [r for r in recommendations if r.remedy is not Remedy.NONE]
     return Summary(
         headline=_headline(info, model, estimates, recommendations),
-        why=_why(info, model, estimates, verdicts, recommendations, state),
+        why=_why(info, model, estimates, verdicts, recommendations, evidence, state),
         next=_next(info, model, active, shlex.quote(run)),
     )
 
@@ -85,13 +88,18 @@ def _model_words(recommendation: Recommendation, examples: str) -> str:
     """Put the whole model's warning into one sentence, by the estimate it rests on."""
     first = recommendation.because[0]
     value = first.value or 0.0
+    gain = recommendation.gain
     if first.quantity == "quiet_example_share":
         return f"{value:.1%} of the {examples} teach next to nothing, as a data fault does: read them first."
     if first.quantity == "example_spike_ratio":
+        treated = recommendation.remedy is not Remedy.NONE
+        then = f", and {recommendation.remedy} until they are gone" if treated else ""
         return (
             f"A few {examples} have gradients up to {value:.1f} times the median, as a data fault does: "
-            f"read them first, and {recommendation.remedy} until they are gone."
+            f"read them first{then}."
         )
+    if gain is not None:
+        return f"{recommendation.remedy} for the whole model would have bought {gain:.2f} times the progress per step."
     return f"A few draws are up to {value:.1f} times as loud as the median: {recommendation.remedy} the whole model."
 
 
@@ -120,6 +128,7 @@ def _why(
     estimates: Sequence[Estimate],
     verdicts: Sequence[Verdict],
     recommendations: Sequence[Recommendation],
+    evidence: Sequence[Evidence],
     state: RunState,
 ) -> tuple[str, ...]:
     warnings = [r for r in recommendations if r.layer is None and r.severity is not Severity.INFO]
@@ -143,10 +152,23 @@ def _why(
     ]
     lines += _tails(estimates) + answer_lines(verdicts)
     active = [r for r in recommendations if r.remedy is not Remedy.NONE and r.layer is not None]
-    lines += [f"{r.layer}: {r.remedy}, because {r.reason}" for r in active[:_SHOWN]]
+    if evidence:
+        lines.append(f"remedies, judged for the whole model: {ladder_sentence(evidence, layer=None)}")
+    lines += [_told(r) for r in active[:_SHOWN]]
     if len(active) > _SHOWN:
         lines.append(f"and {len(active) - _SHOWN} more layers")
     return tuple(lines)
+
+
+def _told(recommendation: Recommendation) -> str:
+    """Say a layer's remedy with its gain, or with its reason where no gain is known."""
+    if recommendation.gain is None:
+        return f"{recommendation.layer}: {recommendation.remedy}, because {recommendation.reason}"
+    low, high = recommendation.gain_low or 0.0, recommendation.gain_high or 0.0
+    return (
+        f"{recommendation.layer}: {recommendation.remedy} would have bought {recommendation.gain:.2f} times the "
+        f"progress per step (95% interval {low:.2f} to {high:.2f})"
+    )
 
 
 def _unfinished(info: RunInfo, model: dict[str, Estimate], state: RunState) -> str:

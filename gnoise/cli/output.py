@@ -10,9 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from gnoise.charts.ladder import ladder_sentence, ladder_table
 from gnoise.charts.phrases import compact
 from gnoise.charts.summary import Summary
-from gnoise.records import Estimate, Layer, Recommendation, Remedy
+from gnoise.records import Estimate, Evidence, Layer, Recommendation, Remedy
 
 _PIPE_WIDTH = 120
 _ROWS = 8
@@ -100,6 +101,19 @@ def print_layers(
     console.print(Padding(layer_table(layers, estimates, recommendations), (1, 0, 0, 0)))
     if len(layers) > _ROWS:
         console.print(f"… and {len(layers) - _ROWS} more layers; ± is the larger half of the 95% interval", style="dim")
+
+
+def print_ladder(console: Console, evidence: Sequence[Evidence], layer: str | None) -> None:
+    """Print what each remedy would have bought, best first, a larger batch last, and one sentence."""
+    rows = ladder_table(evidence, layer=layer)
+    if rows:
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for title in ("remedy", "setting", "gain (95% interval)", "bias floor", "as a batch"):
+            table.add_column(title, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console.print(Padding(table, (1, 0, 0, 0)))
+    console.print(Text(ladder_sentence(evidence, layer=layer)))
 
 
 def _importance(

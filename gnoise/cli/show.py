@@ -35,7 +35,8 @@ def show_run(path: Path) -> None:
         estimates, recommendations = run.estimates, run.recommendations
         console = result_console()
         print_summary(
-            console, summary(run.info, estimates, run.verdicts, recommendations, run=str(path), state=run.state)
+            console,
+            summary(run.info, estimates, run.verdicts, recommendations, run.evidence, run=str(path), state=run.state),
         )
         print_layers(console, run.layers, estimates, recommendations)
 
@@ -55,7 +56,7 @@ def _show_layer(path: Path, name: str) -> None:
 
     from gnoise.charts.answers import answer_sentence
     from gnoise.charts.phrases import short
-    from gnoise.cli.output import result_console
+    from gnoise.cli.output import print_ladder, result_console
     from gnoise.quantities import QUANTITIES
     from gnoise.runfile import open_run
 
@@ -63,6 +64,7 @@ def _show_layer(path: Path, name: str) -> None:
         layer = run.layer(name)
         estimates = [e for e in run.estimates if e.layer == layer.name]
         verdicts = [v for v in run.verdicts if v.layer == layer.name]
+        evidence = run.evidence
         recommendation = next((r for r in run.recommendations if r.layer == layer.name), None)
     console = result_console()
     shape = " × ".join(str(side) for side in layer.shape)
@@ -80,9 +82,12 @@ def _show_layer(path: Path, name: str) -> None:
     console.print(table)
     for verdict in verdicts:
         console.print(Text(answer_sentence(verdict)))
+    print_ladder(console, evidence, layer.name)
     if recommendation is not None:
         params = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
         console.print(
             Text(f"{recommendation.remedy}({params})" if params else str(recommendation.remedy), style="bold")
         )
         console.print(Text(recommendation.reason))
+        if recommendation.unless:
+            console.print(Text(f"What would change this: {recommendation.unless}", style="dim"))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from gnoise.records import Estimate, JsonValue, Layer, Recommendation, RunInfo, Verdict
+from gnoise.records import Estimate, Evidence, EvidenceRole, JsonValue, Layer, Recommendation, RunInfo, Verdict
 from gnoise.runfile import Run
 
 SHOW_FORMAT = "gnoise.show"
@@ -17,16 +17,17 @@ Document = dict[str, JsonValue]
 def show_document(run: Run) -> Document:
     """Everything a reader can see of a run, as JSON."""
     estimates, verdicts, recommendations = run.estimates, run.verdicts, run.recommendations
-    by_layer = {r.layer: r for r in recommendations}
+    by_layer, evidence = {r.layer: r for r in recommendations}, run.evidence
     return {
         "format": SHOW_FORMAT,
         "version": SHOW_VERSION,
         "run": run_document(run.info, state=run.state),
         "model": {
             "estimates": _estimates(estimates, None),
+            "evidence": _ladder(evidence, None),
             "recommendations": [_recommendation(r) for r in recommendations if r.layer is None],
         },
-        "layers": [_layer(layer, estimates, verdicts, by_layer.get(layer.name)) for layer in run.layers],
+        "layers": [_layer(layer, estimates, verdicts, evidence, by_layer.get(layer.name)) for layer in run.layers],
     }
 
 
@@ -49,13 +50,14 @@ def run_document(info: RunInfo, *, state: str) -> Document:
 def layer_document(run: Run, layer: Layer) -> Document:
     """One layer of :func:`show_document`."""
     by_layer = {r.layer: r for r in run.recommendations}
-    return _layer(layer, run.estimates, run.verdicts, by_layer.get(layer.name))
+    return _layer(layer, run.estimates, run.verdicts, run.evidence, by_layer.get(layer.name))
 
 
 def _layer(
     layer: Layer,
     estimates: Sequence[Estimate],
     verdicts: Sequence[Verdict],
+    evidence: Sequence[Evidence],
     recommendation: Recommendation | None,
 ) -> Document:
     return {
@@ -66,8 +68,36 @@ def _layer(
         "owners": list(layer.owners),
         "estimates": _estimates(estimates, layer.name),
         "verdicts": [_verdict(verdict) for verdict in verdicts if verdict.layer == layer.name],
+        "evidence": _ladder(evidence, layer.name),
         "recommendation": None if recommendation is None else _recommendation(recommendation),
     }
+
+
+def _ladder(evidence: Sequence[Evidence], layer: str | None) -> list[JsonValue]:
+    """One entry a remedy and one a larger batch; single settings stay in the run file."""
+    told = (each for each in evidence if each.layer == layer)
+    return [_gain(each) for each in told if each.role is not EvidenceRole.SETTING or each.remedy == "batch"]
+
+
+def _gain(evidence: Evidence) -> Document:
+    document: Document = {
+        "remedy": evidence.remedy,
+        "setting": evidence.setting,
+        "params": dict(evidence.params),
+        "role": str(evidence.role),
+        "gain": evidence.gain,
+        "low": evidence.low,
+        "high": evidence.high,
+        "bias_floor": evidence.bias_floor,
+        "batch": evidence.batch,
+        "p_value": evidence.p_value,
+        "q_value": evidence.q_value,
+        "n": evidence.n,
+        "status": str(evidence.status),
+    }
+    if evidence.status != "ok":
+        document["advice"] = evidence.status.advice
+    return document
 
 
 def _estimates(estimates: Sequence[Estimate], layer: str | None) -> list[JsonValue]:
@@ -128,5 +158,8 @@ def _recommendation(recommendation: Recommendation) -> Document:
         "reason": recommendation.reason,
         "gain_low": recommendation.gain_low,
         "gain_high": recommendation.gain_high,
+        "gain": recommendation.gain,
+        "alternatives": [*recommendation.alternatives],
+        "unless": recommendation.unless,
         "because": [_estimate(e) for e in recommendation.because],
     }

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from gnoise.errors import UserError
 from gnoise.records import JsonValue, Remedy
-from gnoise.remedies.clip_value import clip_value
+from gnoise.remedies.clip_norm import clip_global_norm, clip_norm
+from gnoise.remedies.clip_value import clip_coordinates, clip_value
 from gnoise.remedies.documents import Request
 from gnoise.remedies.shrink import shrink
 from gnoise.remedies.stabilize import stabilize
@@ -14,16 +15,22 @@ from gnoise.remedies.transform import Transform
 
 Setting = str | float | bool | list[float] | tuple[float, float] | None
 _PARAMS: dict[Remedy, tuple[str, ...]] = {
-    Remedy.CLIP: ("clip_value",),
+    Remedy.CLIP: ("clip_value", "coordinates"),
     Remedy.SHRINK: ("form", "scale", "rows"),
+    Remedy.CLIP_NORM: ("clip_norm",),
+    Remedy.CLIP_GLOBAL_NORM: ("clip_global_norm",),
     Remedy.STABILIZE: ("gammas", "max_ratio"),
     Remedy.LAYERWISE_LR: ("lr_multiplier",),
 }
 _FUNCTIONS: dict[str, Callable[..., Transform]] = {
+    "clip_coordinates": clip_coordinates,
+    "clip_global_norm": clip_global_norm,
+    "clip_norm": clip_norm,
     "clip_value": clip_value,
     "shrink": shrink,
     "stabilize": stabilize,
 }
+_NORMS = (Remedy.CLIP_NORM, Remedy.CLIP_GLOBAL_NORM)
 _SCALES = {Remedy.CLIP: "clip_value", Remedy.SHRINK: "scale"}
 
 
@@ -95,6 +102,8 @@ def _check(request: Request) -> None:
             f"expected params {', '.join(_PARAMS[request.remedy])} for {request.remedy}, "
             f"got {', '.join(sorted(unknown))}; try exporting the run again"
         )
+    if request.layer is not None and request.remedy is Remedy.CLIP_GLOBAL_NORM:
+        raise UserError(f"expected the whole model for clip_global_norm, got {request.layer}; try clip_norm")
     if request.layer is None and request.remedy is Remedy.LAYERWISE_LR:
         raise UserError("expected a layer for layerwise_lr, got the whole model; try changing the learning rate itself")
 
@@ -116,6 +125,10 @@ def _plan(name: str, requests: Sequence[Request]) -> Plan:
     if first.remedy is Remedy.STABILIZE:
         settings: dict[str, Setting] = {"max_ratio": _positive(first, "max_ratio", 1.0)}
         return Plan(name, "stabilize", (_gammas(first),), settings, layers)
+    if _by_coordinate(first):
+        return Plan(name, "clip_coordinates", (_positive(first, "coordinates", None),), {}, layers)
+    if first.remedy in _NORMS:
+        return Plan(name, str(first.remedy), (_positive(first, str(first.remedy), None),), {}, layers)
     scale: Setting = _scale(first)
     if scale is not None and layers is not None:
         scale = [_positive(request, _SCALES[first.remedy], None) for request in requests]
@@ -128,11 +141,19 @@ def _name(request: Request) -> str:
     if request.remedy is Remedy.STABILIZE:
         first, second = _gammas(request)
         kind = f"{first:g}:{second:g}:{_positive(request, 'max_ratio', 1.0):g}"
+    elif _by_coordinate(request):
+        kind = f"coordinates:{_positive(request, 'coordinates', None):g}"
+    elif request.remedy in _NORMS:
+        kind = f"{_positive(request, str(request.remedy), None):g}"
     else:
         kind = "tracked" if _scale(request) is None else "given"
     if request.remedy is Remedy.SHRINK:
         kind = f"{_form(request)}:{'rows:' if _rows(request) else ''}{kind}"
     return f"apply:{request.remedy}:{kind}" + (":others" if request.layer is None else "")
+
+
+def _by_coordinate(request: Request) -> bool:
+    return request.remedy is Remedy.CLIP and request.params.get("coordinates") is not None
 
 
 def _form(request: Request) -> str:

@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 
-from gnoise.records import Estimate, Kind, Layer, Recommendation
-from gnoise.rules import heavy_entries, loud_examples, noisy_layer, none_needed, norm_spikes, quiet_examples
+from gnoise.records import Estimate, Evidence, Kind, Layer, Recommendation, Verdict
+from gnoise.rules import (
+    by_evidence,
+    heavy_entries,
+    loud_examples,
+    noisy_layer,
+    none_needed,
+    norm_spikes,
+    quiet_examples,
+)
+from gnoise.rules.conflicts import resolve
+from gnoise.rules.diagnosis import Diagnosis, diagnose
 from gnoise.rules.rule import Estimates, Findings, Rule
 
 RULES: tuple[Rule, ...] = (
     loud_examples.recommend,
+    quiet_examples.recommend,
+    by_evidence.recommend,
     heavy_entries.recommend,  # before spikes: heavy entries make norms spike, not the other way round
     norm_spikes.recommend,
-    quiet_examples.recommend,
     noisy_layer.recommend,
     none_needed.recommend,
 )
@@ -18,19 +29,34 @@ RULES: tuple[Rule, ...] = (
 _FAMILIES = {Kind.ATTENTION: "hidden", Kind.MLP: "hidden", Kind.CONV: "hidden", Kind.OTHER: "hidden"}
 
 
-def recommend_all(layers: Sequence[Layer], estimates: Sequence[Estimate]) -> list[Recommendation]:
+def recommend_all(
+    layers: Sequence[Layer],
+    estimates: Sequence[Estimate],
+    verdicts: Sequence[Verdict] = (),
+    evidence: Sequence[Evidence] = (),
+) -> list[Recommendation]:
     """Give the model and every layer one recommendation each, ``none`` included.
 
     Args:
         layers: in the model's order.
         estimates: of the model (``layer`` is ``None``) and of the layers.
+        verdicts: likewise.
+        evidence: likewise.
     """
     by_layer: dict[str | None, dict[str, Estimate]] = {None: {}} | {layer.name: {} for layer in layers}
     for estimate in estimates:
         by_layer[estimate.layer][estimate.quantity] = estimate
-    subjects = [Findings(None, by_layer[None])]
-    subjects += [Findings(layer, by_layer[layer.name], _peers(layer, layers, by_layer)) for layer in layers]
-    return [recommend(findings) for findings in subjects]
+    answers: dict[str | None, dict[str, Verdict]] = {name: {} for name in by_layer}
+    for verdict in verdicts:
+        answers[verdict.layer][verdict.question] = verdict
+    gains: dict[str | None, list[Evidence]] = {name: [] for name in by_layer}
+    for each in evidence:
+        gains[each.layer].append(each)
+    subjects = [Findings(None, by_layer[None], (), answers[None], tuple(gains[None]))]
+    for layer in layers:
+        peers = _peers(layer, layers, by_layer)
+        subjects.append(Findings(layer, by_layer[layer.name], peers, answers[layer.name], tuple(gains[layer.name])))
+    return resolve([recommend(findings) for findings in subjects], subjects)
 
 
 def recommend(findings: Findings) -> Recommendation:
@@ -49,4 +75,4 @@ def _peers(
     return tuple(by_layer[x.name] for x in layers if _FAMILIES.get(x.kind, x.kind) == family)
 
 
-__all__ = ["RULES", "Findings", "Rule", "recommend", "recommend_all"]
+__all__ = ["RULES", "Diagnosis", "Findings", "Rule", "diagnose", "recommend", "recommend_all"]

@@ -1,12 +1,9 @@
 """Heavy-tailed noise in entries which averaging does not remove: shrink or clip."""
 
 from gnoise.records import JsonValue, Kind, Layer, Recommendation, Remedy, Severity
+from gnoise.rules.diagnosis import ALPHA, SLOPE
 from gnoise.rules.rule import Findings
 
-SLOPE = -0.40
-"""Averaging must be slower than this at the low end of the interval: alpha below 1.67."""
-ALPHA = 1.9
-"""And the standardised noise itself heavier than this at the high end."""
 LOCALIZED = 0.3
 """In matrices the largest entry must carry this much of the largest singular value, else whole draws are loud."""
 _SCALES = 3.0
@@ -17,12 +14,20 @@ def recommend(findings: Findings) -> Recommendation | None:
 
     The pooled tail index is never asked: unequal scales alone lower it. Matrices get the smooth
     shrinkage, token rows its saturating form row by row, which never deletes a true rare gradient, and
-    vectors, too short for a scale of their own, a plain clip.
+    vectors, too short for a scale of their own, a plain clip. Only where no gain is known: noise this heavy can hide
+    the mean gradient itself.
     """
     slope = findings.usable("averaging_slope")
     alpha = findings.usable("alpha_draws")
     survives = findings.own.get("alpha_averaging")
-    if findings.layer is None or slope is None or alpha is None or survives is None or survives.value is None:
+    if (
+        findings.judged
+        or findings.layer is None
+        or slope is None
+        or alpha is None
+        or survives is None
+        or survives.value is None
+    ):
         return None
     if _spread_over_entries(findings):
         return None

@@ -1,6 +1,7 @@
 """Single examples far above the rest: a data fault until shown otherwise."""
 
 from gnoise.records import Recommendation, Remedy, Severity
+from gnoise.rules.by_evidence import MATTERS, alternatives, gain_words, surely_matters
 from gnoise.rules.rule import Findings
 
 LOUD = 3.0
@@ -10,7 +11,7 @@ SHARE = 0.001
 
 
 def recommend(findings: Findings) -> Recommendation | None:
-    """Recommend the stabilizer for the model where single examples, not draws, are out of line.
+    """Warn where single examples, not draws, are out of line, with the remedy that pays, or the stabilizer unjudged.
 
     Norms that are merely widely spread do not count: the examples must stand apart from the spread
     of all the others. Judged on the whole model only: one example's share of one small tensor says
@@ -21,14 +22,36 @@ def recommend(findings: Findings) -> Recommendation | None:
         return None
     estimate, value, low = loud
     named = f": {estimate.note}" if estimate.note else ""
-    return findings.recommendation(
-        Remedy.STABILIZE,
+    words = (
         f"{apart[1]:.1%} of the examples have gradients far outside of the others' spread, up to {value:.1f} times the "
-        f"median (95% interval from {low:.1f}){named}; read them first, until they are gone the stabilizer bounds "
-        "what they do",
-        estimate,
-        apart[0],
-        findings.usable("spike_ratio"),
-        params={"gammas": [0.6, 0.999], "max_ratio": 1.0},
+        f"median (95% interval from {low:.1f}){named}; read them first"
+    )
+    because = (estimate, apart[0], findings.usable("spike_ratio"))
+    best = findings.best
+    if best is None or best.gain is None:
+        return findings.recommendation(
+            Remedy.STABILIZE,
+            f"{words}, until they are gone the stabilizer bounds what they do",
+            *because,
+            params={"gammas": [0.6, 0.999], "max_ratio": 1.0},
+            severity=Severity.WARNING,
+        )
+    if not surely_matters(best):
+        return findings.recommendation(
+            Remedy.NONE,
+            f"{words}; in these draws bounding them would buy next to nothing ({best.remedy}: {gain_words(best)})",
+            *because,
+            severity=Severity.WARNING,
+            alternatives=alternatives(findings, None),
+            unless=f"a remedy whose gain is surely above {MATTERS:g}",
+        )
+    return findings.recommendation(
+        Remedy(best.remedy),
+        f"{words}; until they are gone {best.remedy} ({best.setting}) would buy {gain_words(best)}",
+        *because,
+        params=best.params,
         severity=Severity.WARNING,
+        evidence=best,
+        alternatives=alternatives(findings, best),
+        unless="the loud examples are faults and leave the data",
     )

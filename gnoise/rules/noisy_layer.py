@@ -1,14 +1,10 @@
 """A layer far noisier than others of its kind: give it a smaller learning rate."""
 
-import statistics
-
 from gnoise.formulas import lr_multiplier
 from gnoise.records import Recommendation, Remedy, Severity
+from gnoise.rules.noise_ratio import RATIO, noise_ratio
 from gnoise.rules.rule import Findings
 
-RATIO = 8.0
-"""Noise scale above the median of its kind, at the low end of the interval."""
-_PEERS = 4
 _FLOOR = 0.25
 
 
@@ -22,19 +18,14 @@ def recommend(findings: Findings) -> Recommendation | None:
     References:
         LANTON, arXiv 2510.14009.
     """
-    own = findings.usable("b_simple")
-    known = [e["b_simple"].value for e in findings.peers if "b_simple" in e]
-    scales = [value for value in known if value is not None]
-    if findings.layer is None or own is None or own.value is None or own.low is None or len(scales) < _PEERS:
-        return None
-    median = statistics.median(scales)
-    if own.low < RATIO * median:
+    ratio = noise_ratio(findings)
+    if ratio is None or ratio.low < RATIO:
         return None
     return findings.recommendation(
         Remedy.LAYERWISE_LR,
-        f"its noise scale is {own.value / median:.0f} times the median of the {len(scales)} "
+        f"its noise scale is {ratio.value:.0f} times the median of the {ratio.peers} "
         "tensors of its family: the step it takes is mostly noise",
-        own,
-        params={"lr_multiplier": round(max(_FLOOR, lr_multiplier(median / own.value, 1.0)), 3)},
+        findings.usable("b_simple"),
+        params={"lr_multiplier": round(max(_FLOOR, lr_multiplier(1.0 / ratio.value, 1.0)), 3)},
         severity=Severity.WARNING,
     )

@@ -1,8 +1,8 @@
-"""No remedy, and why: because averaging suffices, or because it cannot be told yet."""
+"""No remedy, and why: because none pays, because averaging suffices, or because it cannot be told yet."""
 
-from gnoise.records import Estimate, Recommendation, Remedy, Status
-from gnoise.rules.heavy_entries import SLOPE
-from gnoise.rules.norm_spikes import SPIKE
+from gnoise.records import Estimate, Evidence, Recommendation, Remedy, Status
+from gnoise.rules.by_evidence import MATTERS, alternatives
+from gnoise.rules.diagnosis import SLOPE, SPIKE
 from gnoise.rules.rule import Findings
 
 _MODEL_EVIDENCE = ("spike_ratio", "example_spike_ratio", "b_simple")
@@ -17,9 +17,15 @@ def recommend(findings: Findings) -> Recommendation:
     if deciding is None or deciding.value is None:
         status = Status.TOO_FEW_DRAWS if deciding is None else deciding.status
         return findings.recommendation(Remedy.NONE, f"cannot be told yet: {status.advice}", *because, status=status)
-    if findings.layer is None:
-        return findings.recommendation(Remedy.NONE, _model_reason(deciding.value), *because)
-    return findings.recommendation(Remedy.NONE, _layer_reason(deciding, deciding.value), *because)
+    words = _model_reason if findings.layer is None else _layer_reason
+    best = findings.best
+    return findings.recommendation(
+        Remedy.NONE,
+        "; ".join(filter(None, (words(deciding, deciding.value), _evidence_words(best)))),
+        *because,
+        alternatives=alternatives(findings, None),
+        unless="" if best is None or best.gain is None else f"a remedy whose gain is surely above {MATTERS:g}",
+    )
 
 
 def averaging_suffices(slope: Estimate) -> bool:
@@ -27,9 +33,21 @@ def averaging_suffices(slope: Estimate) -> bool:
     return slope.high is not None and slope.high <= SLOPE
 
 
-def _model_reason(spike: float) -> str:
+def _evidence_words(best: Evidence | None) -> str:
+    if best is None:
+        return ""
+    if best.gain is None or best.low is None or best.high is None:
+        return f"what a remedy would buy cannot be told: {best.status.advice}"
+    interval = f"{best.low:.2f} to {best.high:.2f}"
+    surely = "" if best.high < MATTERS else " surely"
+    return f"no remedy{surely} matters: the best, {best.remedy}, would buy {best.gain:.2f} times as much ({interval})"
+
+
+def _model_reason(estimate: Estimate, spike: float) -> str:
     if spike >= SPIKE:
-        return f"one draw is {spike:.1f} times the median, but it stands alone: profile with more --draws to be sure"
+        alone = estimate.low is None or estimate.low < SPIKE
+        more = ", but it stands alone: profile with more --draws to be sure" if alone else ""
+        return f"one draw is {spike:.1f} times the median{more}"
     return f"the loudest draw is {spike:.1f} times the median: nothing to bound for the model as a whole"
 
 

@@ -1,10 +1,9 @@
 """Rare draws far above the rest: stabilize."""
 
 from gnoise.records import Recommendation, Remedy, Severity
+from gnoise.rules.diagnosis import SPIKE
 from gnoise.rules.rule import Findings
 
-SPIKE = 3.0
-"""Draw norms this many times the median, at the low end of the interval, count as spikes."""
 FEWEST_ENTRIES = 16
 """Norms of fewer entries scatter this much without any spike."""
 
@@ -13,14 +12,15 @@ def recommend(findings: Findings) -> Recommendation | None:
     """Recommend the stabilizer where single draws tower over the median.
 
     A few loud draws move the weights in a few loud steps; dividing a gradient by the running size
-    of its own norm leaves every direction as it is and takes the loudness out.
+    of its own norm leaves every direction as it is and takes the loudness out. Only where no gain is
+    known: a gain says more than a threshold.
 
     References:
         GradientStabilizer, arXiv 2502.17055.
     """
     spike = findings.bounded_below("spike_ratio")
     too_small = findings.layer is not None and findings.layer.numel < FEWEST_ENTRIES
-    if spike is None or too_small or spike[2] < SPIKE:
+    if findings.judged or spike is None or too_small or spike[2] < SPIKE:
         return None
     estimate, value, low = spike
     return findings.recommendation(

@@ -1,9 +1,20 @@
 """What a rule sees and says."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gnoise.records import Estimate, JsonValue, Layer, Recommendation, Remedy, Severity, Status
+from gnoise.records import (
+    Estimate,
+    Evidence,
+    EvidenceRole,
+    JsonValue,
+    Layer,
+    Recommendation,
+    Remedy,
+    Severity,
+    Status,
+    Verdict,
+)
 
 Estimates = Mapping[str, Estimate]
 """Quantity to estimate, of one layer or of the model."""
@@ -17,11 +28,36 @@ class Findings:
         layer: the layer in question; ``None`` for the whole model.
         own: its estimates.
         peers: estimates of the other layers of its kind, and of its own.
+        verdicts: its answers, by question.
+        evidence: what remedies would have bought it; empty in a run of before that was asked.
     """
 
     layer: Layer | None
     own: Estimates
     peers: tuple[Estimates, ...] = ()
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def best(self) -> Evidence | None:
+        """The best of all remedies, chosen and judged on different draws; a status where none could be judged."""
+        return next((each for each in self.evidence if each.role is EvidenceRole.BEST), None)
+
+    @property
+    def judged(self) -> bool:
+        """Whether gains are known, so that no threshold has to stand in for them."""
+        return self.best is not None and self.best.gain is not None
+
+    @property
+    def ladder(self) -> tuple[Evidence, ...]:
+        """One entry a remedy, the largest gain first."""
+        rungs = [each for each in self.evidence if each.role is EvidenceRole.REMEDY]
+        return tuple(sorted(rungs, key=lambda each: each.gain or 0.0, reverse=True))
+
+    @property
+    def anchors(self) -> tuple[Evidence, ...]:
+        """What a larger batch would buy."""
+        return tuple(each for each in self.evidence if each.remedy == "batch")
 
     def bounded_below(self, quantity: str) -> tuple[Estimate, float, float] | None:
         """Return an estimate with its value and the low end of its interval, if it has both."""
@@ -43,6 +79,9 @@ class Findings:
         params: Mapping[str, JsonValue] | None = None,
         status: Status = Status.OK,
         severity: Severity = Severity.INFO,
+        evidence: Evidence | None = None,
+        alternatives: tuple[str, ...] = (),
+        unless: str = "",
     ) -> Recommendation:
         """Make this subject's recommendation; ``None`` among the evidence is dropped."""
         return Recommendation(
@@ -54,6 +93,11 @@ class Findings:
             reason=reason,
             because=tuple(estimate for estimate in because if estimate is not None),
             severity=severity,
+            gain_low=None if evidence is None else evidence.low,
+            gain_high=None if evidence is None else evidence.high,
+            gain=None if evidence is None else evidence.gain,
+            alternatives=alternatives,
+            unless=unless,
         )
 
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gnoise.errors import UserError
 from gnoise.records import (
     CoordinateSample,
     Estimate,
+    Evidence,
     Finding,
     LayerSamples,
     MatrixSample,
@@ -19,23 +21,30 @@ from gnoise.runfile.run import Run, open_run
 from gnoise.runfile.write import write_findings
 from gnoise.stats import STATISTICS, AnyStatistic, NormSums, Subject
 from gnoise.stats.discovery import control_discoveries
+from gnoise.stats.evidence import ARMS, Arm, Ladders, simulated_optimizer
 
 
-def analyze(path: str | Path) -> None:
-    """Fit every statistic to a run's samples, apply every rule, and replace what stood there before.
+def analyze(path: str | Path, *, remedies: Sequence[str] | None = None) -> None:
+    """Fit every statistic to a run's samples, judge every remedy, apply every rule, and replace what stood there.
+
+    Args:
+        path: of the run file.
+        remedies: which to judge and choose from, by name; all without. A name's own gains do not depend on the others.
 
     Raises:
-        UserError: the file cannot be read as a run.
+        UserError: the file cannot be read as a run, or there is no remedy of a name.
     """
+    arms = _arms(remedies)
     with open_run(path) as run:
-        findings = find_all(run)
+        findings, evidence = find_all(run, arms)
         estimates = [finding for finding in findings if isinstance(finding, Estimate)]
-        recommendations = recommend_all(run.layers, estimates)
-    write_findings(Path(path), findings, recommendations)
+        verdicts = [finding for finding in findings if isinstance(finding, Verdict)]
+        recommendations = recommend_all(run.layers, estimates, verdicts, evidence)
+    write_findings(Path(path), findings, recommendations, evidence)
 
 
-def find_all(run: Run) -> list[Finding]:
-    """Fit every statistic, the whole model first, then layer by layer; then compare verdicts over layers."""
+def find_all(run: Run, arms: Sequence[Arm] = ARMS) -> tuple[list[Finding], list[Evidence]]:
+    """Fit every statistic and judge every arm, the whole model first, then layer by layer; then compare layers."""
     draws = run.draws
     model = Subject(layer=None, draws=draws, optimizer=run.info.optimizer)
     found: list[Finding] = []
@@ -43,17 +52,28 @@ def find_all(run: Run) -> list[Finding]:
     for statistic in STATISTICS:
         if statistic.whole_model:
             found += _apply(statistic, model, {NormSample: run.model_norms})
-    sums = NormSums(draws)
+    sums, ladders = NormSums(draws), Ladders(simulated_optimizer(run.info.optimizer), arms)
     for layer in run.layers:
         subject = Subject(layer=layer, row_labels=run.row_labels(layer), draws=draws, optimizer=run.info.optimizer)
         samples = run.samples(layer.name)
         sums.add(subject, samples)
+        ladders.add(layer, samples)
         by_type = _by_type(samples)
         for statistic in STATISTICS:
             of_layers += _apply(statistic, subject, by_type)
     found += [*sums.estimates(), *of_layers]
     verdicts = control_discoveries([finding for finding in found if isinstance(finding, Verdict)])
-    return [finding for finding in found if isinstance(finding, Estimate)] + verdicts
+    return [finding for finding in found if isinstance(finding, Estimate)] + verdicts, ladders.rows()
+
+
+def _arms(remedies: Sequence[str] | None) -> tuple[Arm, ...]:
+    known = list(dict.fromkeys(arm.remedy for arm in ARMS))
+    for name in remedies or ():
+        if name not in known:
+            raise UserError(
+                f"expected remedies among {', '.join(known)}, got {name!r}; try --remedies {','.join(known[:2])}"
+            )
+    return tuple(arm for arm in ARMS if remedies is None or arm.remedy in remedies)
 
 
 def _apply(statistic: AnyStatistic, subject: Subject, samples: Mapping[type, Any]) -> Sequence[Finding]:

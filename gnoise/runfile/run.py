@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,8 @@ from gnoise.errors import UserError, unreadable
 from gnoise.records import (
     DrawSample,
     Estimate,
+    Evidence,
+    EvidenceRole,
     Kind,
     Layer,
     LayerSamples,
@@ -29,6 +32,8 @@ from gnoise.records import (
 from gnoise.runfile.arrays import Array, Packed, assemble_draws, assemble_layer, unpack
 from gnoise.runfile.database import open_database, reading
 from gnoise.runfile.write import MODEL
+
+_EVIDENCE = tuple(field.name for field in fields(Evidence))
 
 
 def open_run(path: str | Path) -> "Run":
@@ -152,11 +157,18 @@ class Run:
         )
 
     @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """What every remedy would have bought, the model first; empty before an analysis."""
+        rows = self._query(f"SELECT {', '.join(_EVIDENCE)} FROM evidence ORDER BY id")
+        return tuple(_evidence(dict(zip(_EVIDENCE, row, strict=True))) for row in rows)
+
+    @property
     def recommendations(self) -> tuple[Recommendation, ...]:
         """Every recommendation of the last analysis, the model's first."""
         estimates = self._estimates()
         rows = self._query(
-            "SELECT scope, layer, remedy, params, status, reason, because, severity, gain_low, gain_high "
+            "SELECT scope, layer, remedy, params, status, reason, because, severity, gain_low, gain_high, "
+            "gain, alternatives, unless "
             "FROM recommendation ORDER BY id"
         )
         return tuple(
@@ -171,8 +183,11 @@ class Run:
                 severity=Severity(severity),
                 gain_low=low,
                 gain_high=high,
+                gain=gain,
+                alternatives=tuple(json.loads(others)),
+                unless=unless,
             )
-            for scope, layer, remedy, params, status, reason, because, severity, low, high in rows
+            for scope, layer, remedy, params, status, reason, because, severity, low, high, gain, others, unless in rows
         )
 
     def _estimates(self) -> dict[int, Estimate]:
@@ -225,6 +240,12 @@ class Run:
     def _query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         with reading(self.path):
             return self._connection.execute(sql, parameters).fetchall()
+
+
+def _evidence(row: dict[str, Any]) -> Evidence:
+    row["params"], row["role"] = json.loads(row["params"]), EvidenceRole(row["role"])
+    row["status"] = Status(row["status"])
+    return Evidence(**row)
 
 
 def is_run(path: Path) -> bool:

@@ -1,12 +1,12 @@
--- The gnoise run file, format 2. One SQLite database a run.
+-- The gnoise run file, format 3. One SQLite database a run.
 --
 -- application_id is 'gnoi'; user_version is the format. A reader refuses a newer format.
 -- Written in one transaction per block of draws, so that a kill at any moment leaves everything up
--- to the last block. `estimate`, `verdict` and `recommendation` can be made again from `array` at any time.
+-- to the last block. `estimate`, `verdict`, `evidence` and `recommendation` can be made again from `array` at any time.
 -- JSON columns hold no NaN and no infinity; arrays never hold a value that was not finite.
 
 PRAGMA application_id = 0x676e6f69;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- 'info': gnoise.records.RunInfo; 'state': collecting, interrupted or complete;
 -- 'tokens': the text of each row of an embedding or head, [] without a tokenizer.
@@ -79,17 +79,49 @@ CREATE TABLE verdict (
 
 CREATE UNIQUE INDEX verdict_key ON verdict (coalesce(layer, ''), question);
 
--- At most one a layer. `because` lists estimate ids.
+-- What one remedy would have bought one layer, as a ratio of progress per step to that of no remedy. `layer` is NULL
+-- for the whole model; `remedy` 'batch' is a larger batch, the ruler. `role` says how the setting was chosen: 'setting',
+-- not at all; 'remedy', on one half of the draws and judged on the other; 'best', likewise among all remedies.
+-- `batch` is the batch, in multiples of the present one, that buys as much; NULL where none would.
+CREATE TABLE evidence (
+    id         INTEGER PRIMARY KEY,
+    layer      TEXT REFERENCES layer (name),
+    remedy     TEXT NOT NULL,
+    setting    TEXT NOT NULL,
+    params     TEXT NOT NULL CHECK (json_valid(params)),
+    role       TEXT NOT NULL CHECK (role IN ('setting', 'remedy', 'best')),
+    gain       REAL,
+    low        REAL,
+    high       REAL,
+    bias_floor REAL,
+    batch      REAL,
+    batch_low  REAL,
+    batch_high REAL,
+    p_value    REAL CHECK (p_value BETWEEN 0 AND 1),
+    q_value    REAL CHECK (q_value BETWEEN 0 AND 1),
+    n          INTEGER NOT NULL,
+    status     TEXT NOT NULL,
+    CHECK (gain IS NOT NULL OR status <> 'ok'),
+    CHECK (gain IS NULL OR abs(gain) < 9e999)
+) STRICT;
+
+CREATE UNIQUE INDEX evidence_key ON evidence (coalesce(layer, ''), role, remedy, setting);
+
+-- At most one a layer. `because` lists estimate ids. `gain` is the expected gain, a ratio of progress per step;
+-- `alternatives` says line by line how the other remedies did, the runner-up first; `unless` what would change the advice.
 CREATE TABLE recommendation (
-    id        INTEGER PRIMARY KEY,
-    scope     TEXT NOT NULL CHECK (scope IN ('layer', 'model')),
-    layer     TEXT REFERENCES layer (name),
-    remedy    TEXT NOT NULL,
-    params    TEXT NOT NULL CHECK (json_valid(params)),
-    status    TEXT NOT NULL,
-    reason    TEXT NOT NULL,
-    because   TEXT NOT NULL CHECK (json_valid(because)),
-    severity  TEXT NOT NULL,
-    gain_low  REAL,
-    gain_high REAL
+    id           INTEGER PRIMARY KEY,
+    scope        TEXT NOT NULL CHECK (scope IN ('layer', 'model')),
+    layer        TEXT REFERENCES layer (name),
+    remedy       TEXT NOT NULL,
+    params       TEXT NOT NULL CHECK (json_valid(params)),
+    status       TEXT NOT NULL,
+    reason       TEXT NOT NULL,
+    because      TEXT NOT NULL CHECK (json_valid(because)),
+    severity     TEXT NOT NULL,
+    gain_low     REAL,
+    gain_high    REAL,
+    gain         REAL,
+    alternatives TEXT NOT NULL CHECK (json_valid(alternatives)),
+    unless       TEXT NOT NULL
 ) STRICT;

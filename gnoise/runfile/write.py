@@ -14,6 +14,7 @@ from gnoise.errors import GnoiseError
 from gnoise.records import (
     DrawSample,
     Estimate,
+    Evidence,
     Finding,
     Layer,
     LayerSamples,
@@ -121,8 +122,13 @@ class RunWriter:
             )
 
 
-def write_findings(path: Path, findings: Sequence[Finding], recommendations: Sequence[Recommendation]) -> None:
-    """Replace a run's estimates, verdicts and recommendations in one transaction; samples stay as they are.
+def write_findings(
+    path: Path,
+    findings: Sequence[Finding],
+    recommendations: Sequence[Recommendation],
+    evidence: Sequence[Evidence] = (),
+) -> None:
+    """Replace a run's estimates, verdicts, evidence and recommendations in one transaction; samples stay as they are.
 
     A run of an older format is brought to the present one first.
 
@@ -134,11 +140,13 @@ def write_findings(path: Path, findings: Sequence[Finding], recommendations: Seq
     verdicts = [finding for finding in findings if isinstance(finding, Verdict)]
     for estimate in estimates:
         _check(estimate)
+    for each in evidence:
+        _check_evidence(each)
     with reading(path):
         upgrade(path)
     connection = sqlite3.connect(path, isolation_level=None)
     with reading(path), transaction(connection):
-        for table in ("recommendation", "verdict", "estimate"):
+        for table in ("recommendation", "evidence", "verdict", "estimate"):
             connection.execute(f"DELETE FROM {table}")
         connection.executemany(
             "INSERT INTO estimate VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -154,9 +162,13 @@ def write_findings(path: Path, findings: Sequence[Finding], recommendations: Seq
                 for i, v in enumerate(verdicts, start=1)
             ],
         )
+        connection.executemany(
+            f"INSERT INTO evidence VALUES ({', '.join('?' * 17)})",
+            [(i, *_evidence_row(each)) for i, each in enumerate(evidence, start=1)],
+        )
         ids = {(e.layer, e.quantity): i for i, e in enumerate(estimates, start=1)}
         connection.executemany(
-            "INSERT INTO recommendation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO recommendation VALUES ({', '.join('?' * 14)})",
             [
                 (
                     i,
@@ -170,6 +182,9 @@ def write_findings(path: Path, findings: Sequence[Finding], recommendations: Seq
                     r.severity,
                     r.gain_low,
                     r.gain_high,
+                    r.gain,
+                    json.dumps(r.alternatives),
+                    r.unless,
                 )
                 for i, r in enumerate(recommendations, start=1)
             ],
@@ -184,6 +199,36 @@ def _check(estimate: Estimate) -> None:
         raise GnoiseError(f"expected a finite estimate, got {estimate}; this is a bug")
     if estimate.value is None and estimate.status == "ok":
         raise GnoiseError(f"expected a value or a status that says why not, got {estimate}; this is a bug")
+
+
+def _check_evidence(evidence: Evidence) -> None:
+    numbers = (evidence.gain, evidence.low, evidence.high, evidence.bias_floor)
+    numbers += (evidence.batch, evidence.batch_low, evidence.batch_high)
+    if any(number is not None and not math.isfinite(number) for number in numbers):
+        raise GnoiseError(f"expected finite evidence, got {evidence}; this is a bug")
+    if evidence.gain is None and evidence.status == "ok":
+        raise GnoiseError(f"expected a gain or a status that says why not, got {evidence}; this is a bug")
+
+
+def _evidence_row(evidence: Evidence) -> tuple[object, ...]:
+    return (
+        evidence.layer,
+        evidence.remedy,
+        evidence.setting,
+        json.dumps(dict(evidence.params), allow_nan=False, sort_keys=True),
+        evidence.role,
+        evidence.gain,
+        evidence.low,
+        evidence.high,
+        evidence.bias_floor,
+        evidence.batch,
+        evidence.batch_low,
+        evidence.batch_high,
+        evidence.p_value,
+        evidence.q_value,
+        evidence.n,
+        evidence.status,
+    )
 
 
 def _put(connection: sqlite3.Connection, key: str, value: object) -> None:

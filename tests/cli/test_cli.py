@@ -73,6 +73,20 @@ def test_analyze_gives_the_same_numbers_again(gnoise: Run, a_run: Path) -> None:
     assert gnoise("show", a_run, "--json").out == before
 
 
+def test_analyze_judges_the_remedies_asked_for_and_finds_the_same(gnoise: Run, a_run: Path) -> None:
+    with open_run(a_run) as run:
+        before = run.evidence
+    assert gnoise("analyze", a_run, "--remedies", "clip, stabilize").code == 0
+    with open_run(a_run) as run:
+        after = run.evidence
+    judged = [each for each in after if each.remedy in ("clip", "stabilize") and each.role != "best"]
+    assert judged == [each for each in before if each.remedy in ("clip", "stabilize") and each.role != "best"]
+    assert {each.remedy for each in after} <= {"clip", "stabilize", "batch", "none"}
+    refused = gnoise("analyze", a_run, "--remedies", "pray")
+    assert refused.code == 2
+    assert "try --remedies clip,shrink" in refused.err
+
+
 def test_analyze_and_show_never_import_torch(a_run: Path) -> None:
     code = (
         "import sys; from gnoise.runfile.analyze import analyze; analyze(sys.argv[1]);"
@@ -242,7 +256,7 @@ def test_a_newer_run_file_names_both_formats(gnoise: Run, a_run: Path) -> None:
     connection.close()
     result = gnoise("show", a_run)
     assert result.code == 3
-    assert "format 2 or older" in result.err
+    assert "format 3 or older" in result.err
     assert "format 99" in result.err
 
 

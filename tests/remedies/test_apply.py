@@ -92,6 +92,27 @@ def test_an_untold_scale_is_tracked(model: Tiny) -> None:
     assert wrapped(optimizer)[name].state.per_tensor["steps"].tolist() == [1.0]
 
 
+def test_norms_and_coordinates_are_bounded(model: Tiny) -> None:
+    weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    found = [
+        entry("fc.weight", "clip_norm", {"clip_norm": 2.0}),
+        entry("fc.bias", "clip", {"coordinates": 2.0}),
+        entry(None, "clip_global_norm", {"clip_global_norm": 0.5}),
+    ]
+    apply(document(*found), model, optimizer)
+    for size in (1.0, 10.0):
+        for p in model.parameters():
+            p.grad = torch.full_like(p, size)
+        optimizer.step()
+    moved = {name: weights[name] - p.detach() for name, p in model.named_parameters()}
+    assert moved["fc.weight"].norm() == pytest.approx(2.0 + 2.0)
+    torch.testing.assert_close(moved["fc.bias"], torch.full((4,), 1.0 + 2.0))  # unbounded at first, then 2 √v
+    assert moved["wte.weight"].norm() == pytest.approx(0.5 + 0.5)
+    with pytest.raises(UserError, match="try clip_norm"):
+        apply(document({**found[2], "layer": "fc.bias"}), model, torch.optim.SGD(model.parameters()))
+
+
 def test_nothing_to_do_changes_nothing(model: Tiny) -> None:
     optimizer = torch.optim.AdamW(model.parameters())
     apply(document(NONE, {**CLIP, "status": "too_few_draws"}), model, optimizer)

@@ -14,6 +14,8 @@ from gnoise.records import (
     CoordinateSample,
     DrawSample,
     Estimate,
+    Evidence,
+    EvidenceRole,
     Kind,
     Layer,
     LayerSamples,
@@ -151,6 +153,9 @@ def test_findings_are_replaced_whole_and_samples_left_alone(tmp_path: Path) -> N
         Severity.WARNING,
         1.0,
         1.2,
+        1.1,
+        ("stabilize: 1.02",),
+        "the interval reached 1",
     )
     write_findings(path, [because, estimate(None, Status.NO_SIGNAL, "grad_sq_norm")], [recommendation])
     with open_run(path) as run:
@@ -162,6 +167,28 @@ def test_findings_are_replaced_whole_and_samples_left_alone(tmp_path: Path) -> N
         assert [e.value for e in run.estimates] == [4.0]
         assert run.recommendations == ()
         assert run.draws.example_ids.shape == (6, 3)
+
+
+EVIDENCE = Evidence(
+    "wte.weight", "clip", "clip at 3 median |noise|", {"clip_value": 0.5}, EvidenceRole.REMEDY, 1.2, 1.1, 1.3, 0.99,
+    1.6, 1.4, None, 0.01, 64, Status.OK, 0.02,
+)  # fmt: skip
+
+
+def test_evidence_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "r.gnoise"
+    write_run(path)
+    nothing = Evidence(
+        None, "none", "", {}, EvidenceRole.BEST, None, None, None, None, None, None, None, None, 0, Status.ALL_ZERO
+    )
+    write_findings(path, [], [], [nothing, EVIDENCE])
+    with open_run(path) as run:
+        assert run.evidence == (nothing, EVIDENCE)
+    for broken in ({"gain": float("nan")}, {"batch": float("inf")}, {"gain": None}):
+        with pytest.raises(GnoiseError, match=r"finite|status"):
+            write_findings(path, [], [], [dataclasses.replace(EVIDENCE, **broken)])
+    with open_run(path) as run:
+        assert len(run.evidence) == 2
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -230,7 +257,7 @@ def test_a_newer_format_is_refused_naming_both(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 7")
     connection.close()
-    with pytest.raises(UserError, match=r"format 2 or older, but .* is format 7"):
+    with pytest.raises(UserError, match=r"format 3 or older, but .* is format 7"):
         open_run(path)
 
 

@@ -1,23 +1,29 @@
 """What each remedy would have bought: recorded draws through remedy and optimizer, the weights frozen."""
 
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
-from gnoise.stats.evidence.gain import Gain, equivalent_batch, gains
+from gnoise.stats.evidence.gain import BATCH, Gain, batch_gains, best_gain, equivalent_batch, gains, setting_gains
+from gnoise.stats.evidence.ladder import Ladders
 from gnoise.stats.evidence.optimizers import Simulated, adam, sgd, sign, simulated_optimizer
 from gnoise.stats.evidence.progress import Progress, add_progress, measure_progress
 
 __all__ = [
     "ARMS",
+    "BATCH",
     "NONE",
     "Arm",
     "Gain",
     "Gradients",
+    "Ladders",
     "Progress",
     "Simulated",
     "adam",
     "add_progress",
+    "batch_gains",
+    "best_gain",
     "equivalent_batch",
     "gains",
     "measure_progress",
+    "setting_gains",
     "sgd",
     "sign",
     "simulated_optimizer",

@@ -1,10 +1,10 @@
 """What is compared: every remedy over a small grid of its parameters."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gnoise.formulas import (
     clip_norm_factor,
@@ -17,6 +17,7 @@ from gnoise.formulas import (
 from gnoise.records import JsonValue
 
 Treated = Float[np.ndarray, "draws coords"]
+_SETTLE = 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Gradients:
         median_norm: of the layer's draws, all of the run.
         median_model_norm: of the model's draws.
         scale: median of the non-zero |noise| entries of the layer.
-        root_mean_square: of each coordinate, from draws which are not in ``values``.
+        filling: other draws, from which a remedy that keeps a scale for each coordinate has it.
     """
 
     values: Treated
@@ -39,7 +40,11 @@ class Gradients:
     median_norm: float
     median_model_norm: float
     scale: float
-    root_mean_square: Float[np.ndarray, " coords"]
+    filling: Float[np.ndarray, "filling coords"]
+
+    def part(self, draws: Int[np.ndarray, " some"]) -> "Gradients":
+        """Take some of the draws; medians stay those of the run."""
+        return replace(self, values=self.values[draws], norms=self.norms[draws], model_norms=self.model_norms[draws])
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,20 @@ class Arm:
         setting: the parameter in plain words, e.g. ``2 √v``.
         treat: the gradients in; what the optimizer gets out.
         params: what ``gnoise.apply`` needs to do the same, from the layer's own numbers.
+        for_layer: whether one layer can be given it alone.
+        for_model: whether the model can be given it with one set of parameters.
+        by_coordinate: whether it keeps a scale for each coordinate, and so needs :attr:`Gradients.filling`.
+        redescends: whether it deletes what is large enough, a rare token's true gradient included.
     """
 
     remedy: str
     setting: str
     treat: Callable[[Gradients], Treated]
     params: Callable[[Gradients], Mapping[str, JsonValue]] = field(default=lambda _: {})
+    for_layer: bool = True
+    for_model: bool = False
+    by_coordinate: bool = False
+    redescends: bool = False
 
 
 NONE = Arm("none", "", lambda g: g.values)
@@ -74,17 +87,37 @@ def _entry(form: str, function: Callable[[Treated, float], Treated], multiple: f
         f"{form} at {multiple:g} median |noise|",
         lambda g: function(g.values, multiple * g.scale),
         params,
+        redescends=form == "rational",
     )
 
 
-def _coordinate(form: str, function: Callable[[Treated, Treated], Treated], multiple: float) -> Arm:
-    remedy = "clip" if form == "clip" else "shrink"
-
+def _coordinates(multiple: float) -> Arm:
     def treat(g: Gradients) -> Treated:
-        limit = multiple * g.root_mean_square
-        return np.where(limit > 0.0, function(g.values, np.where(limit > 0.0, limit, 1.0)), g.values)
+        limit = multiple * np.sqrt(settled_mean_square(g.filling, multiple))
+        return np.where(limit > 0.0, clip_value(g.values, np.where(limit > 0.0, limit, 1.0)), g.values)
 
-    return Arm(remedy, f"{form} at {multiple:g} √v", treat, lambda _: {"coordinates": multiple, "form": form})
+    return Arm(
+        "clip",
+        f"clip at {multiple:g} √v",
+        treat,
+        lambda _: {"coordinates": multiple},
+        for_model=True,
+        by_coordinate=True,
+    )
+
+
+def settled_mean_square(values: Treated, multiple: float) -> Float[np.ndarray, " coords"]:
+    r"""Find the v that clipping to a multiple of √v leaves: $v = \mathrm{E}\min(g^2, c^2 v)$.
+
+    Args:
+        values: gradients.
+        multiple: c.
+    """
+    squares = np.square(values)
+    mean = squares.mean(axis=0)
+    for _ in range(_SETTLE):
+        mean = np.minimum(squares, multiple**2 * mean).mean(axis=0)
+    return mean
 
 
 def _norm(multiple: float, *, whole_model: bool) -> Arm:
@@ -98,6 +131,8 @@ def _norm(multiple: float, *, whole_model: bool) -> Arm:
         f"{multiple:g} median ‖g‖",
         lambda g: factors(g) * g.values,
         lambda g: {name: multiple * (g.median_model_norm if whole_model else g.median_norm)},
+        for_layer=not whole_model,
+        for_model=whole_model,
     )
 
 
@@ -106,7 +141,8 @@ def _stabilize(gammas: tuple[float, float]) -> Arm:
         unit = g.values / np.maximum(g.norms, np.finfo(np.float64).tiny)[:, None]
         return unit * stabilizer_ratios(g.norms, gammas)[:, None]
 
-    return Arm("stabilize", f"gammas {gammas[0]:g}, {gammas[1]:g}", treat, lambda _: {"gammas": list(gammas)})
+    setting = f"gammas {gammas[0]:g}, {gammas[1]:g}"
+    return Arm("stabilize", setting, treat, lambda _: {"gammas": [*gammas]}, for_model=True)
 
 
 def stabilizer_ratios(norms: Float[np.ndarray, " draws"], gammas: tuple[float, float]) -> Float[np.ndarray, " draws"]:
@@ -129,10 +165,9 @@ def stabilizer_ratios(norms: Float[np.ndarray, " draws"], gammas: tuple[float, f
 
 ARMS: tuple[Arm, ...] = (
     *(_entry("clip", clip_value, multiple) for multiple in (3.0, 6.0, 12.0)),
-    *(_coordinate("clip", clip_value, multiple) for multiple in (2.0, 4.0)),
+    *(_coordinates(multiple) for multiple in (2.0, 4.0)),
     *(_entry("rational", shrink_rational, multiple) for multiple in (4.0, 8.0)),
     *(_entry("saturating", shrink_saturating, multiple) for multiple in (4.0, 8.0)),
-    *(_coordinate("saturating", shrink_saturating, multiple) for multiple in (2.0, 4.0)),
     *(_norm(multiple, whole_model=False) for multiple in (1.0, 2.0, 4.0)),
     *(_norm(multiple, whole_model=True) for multiple in (1.0, 2.0, 4.0)),
     *(_stabilize(gammas) for gammas in ((0.6, 0.999), (0.7, 0.9))),

@@ -1,14 +1,20 @@
 """From progress to gains: ratios with intervals, parameters chosen on one fold and judged on the other."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import stdtr
 
-from gnoise.records import Status
+from gnoise.records import JsonValue, Status
 from gnoise.stats.evidence.arms import Arm
 from gnoise.stats.evidence.progress import Progress
 from gnoise.stats.intervals import Interval, jackknife
+
+BATCH = "batch"
+"""What the anchors are called: a larger batch is no remedy, but everybody knows what one is worth."""
+ANCHORS = (2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Gain:
 
     Attributes:
         remedy: its family.
-        arm: the setting that did best over both folds; ``None`` without a gain.
+        arm: the setting that did best over both folds; ``None`` without a gain, or for a larger batch.
         gain: ratio of progress per step with its 95% interval, of settings chosen on one fold and judged on the
             other; ``None`` with a status.
         bias_floor: the same ratio if all noise were gone and only what the remedy does to the signal were left: below 1
@@ -25,6 +31,9 @@ class Gain:
         equivalent_batch: batch, in multiples of the present one, that buys as much where averaging works as it does on
             Gaussian noise; an end is infinite where no batch would. ``None`` where noise hides it.
         status: ``OK``, or why there is no gain.
+        p_value: of a gain of 1 or less, one-sided; ``None`` without a gain.
+        setting: the parameter in words.
+        params: what ``gnoise.apply`` needs.
     """
 
     remedy: str
@@ -33,6 +42,9 @@ class Gain:
     bias_floor: float | None
     equivalent_batch: tuple[float, float, float] | None
     status: Status
+    p_value: float | None = None
+    setting: str = ""
+    params: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 def gains(progress: Progress) -> list[Gain]:
@@ -48,7 +60,66 @@ def gains(progress: Progress) -> list[Gain]:
     remedies = list(dict.fromkeys(arm.remedy for arm in progress.arms[1:]))
     if status is not Status.OK:
         return [Gain(remedy, None, None, None, None, status) for remedy in remedies]
-    return [_judge(progress, remedy) for remedy in remedies]
+    return [_judge(progress, _places(progress, lambda arm, r=remedy: arm.remedy == r)) for remedy in remedies]
+
+
+def setting_gains(progress: Progress) -> list[Gain]:
+    """Judge every setting of every remedy as it stands, none chosen.
+
+    Args:
+        progress: of one layer, or of the model; nothing is judged where the plain update makes no sure progress.
+    """
+    if _problem(progress) is not Status.OK:
+        return []
+    return [_judge(progress, [place]) for place in range(1, len(progress.arms))]
+
+
+def best_gain(progress: Progress, allowed: Callable[[Arm], bool]) -> Gain | None:
+    """Judge the choice among all remedies: made on one fold, judged on the other, both ways.
+
+    Args:
+        progress: of one layer, or of the model.
+        allowed: which arms there are to choose from.
+
+    Returns:
+        the gain of choosing so, under the remedy and setting that did best over both folds; ``None`` with none to
+        choose from.
+    """
+    places = _places(progress, allowed)
+    if not places:
+        return None
+    status = _problem(progress)
+    return _judge(progress, places) if status is Status.OK else Gain("none", None, None, None, None, status)
+
+
+def batch_gains(progress: Progress) -> list[Gain]:
+    """Read the ruler: what two and four times the batch would buy, see :func:`equivalent_batch`.
+
+    Args:
+        progress: of one layer, or of the model; empty where noise hides the steady part.
+    """
+    size, steady = float(progress.size[0].mean()), float(progress.steady[0])
+    size_left, steady_left = progress.size_left[:, 0].mean(axis=-1), progress.steady_left
+    if _problem(progress) is not Status.OK or not (0.0 < steady < size and np.all(steady_left > 0.0)):
+        return []
+    found: list[Gain] = []
+    for times in ANCHORS:
+        left = np.log(size_left / (steady_left + (size_left - steady_left) / times))
+        log = jackknife(left, float(np.log(size / (steady + (size - steady) / times))))
+        found.append(
+            Gain(
+                remedy=BATCH,
+                arm=None,
+                gain=_ratio(log),
+                bias_floor=1.0,
+                equivalent_batch=(times, times, times),
+                status=Status.OK,
+                p_value=_p_value(log, left.size - 1),
+                setting=f"× {times:g}",
+                params={"times": times},
+            )
+        )
+    return found
 
 
 def equivalent_batch(progress: Progress, gain: float) -> float | None:
@@ -72,32 +143,63 @@ def equivalent_batch(progress: Progress, gain: float) -> float | None:
     return (size - steady) / left if left > 0.0 else float("inf")
 
 
+def _places(progress: Progress, allowed: Callable[[Arm], bool]) -> list[int]:
+    return [place for place, arm in enumerate(progress.arms) if place > 0 and allowed(arm)]
+
+
 def _problem(progress: Progress) -> Status:
-    """Refuse where the plain update's own progress cannot be told from zero."""
+    """Refuse where the plain update makes no progress, or where no arm's progress can be told from zero.
+
+    The plain one's own need not be sure: loud draws make it vary, and that is what the interval of a gain is for.
+    """
     if progress.size[0].min() <= 0.0:
         return Status.ALL_ZERO
-    sure = jackknife(progress.along_left[:, 0].mean(axis=-1), float(progress.along[0].mean()))
-    return Status.OK if sure.low > 0.0 and progress.along[0].min() > 0.0 else Status.NO_SIGNAL
+    left = progress.along_left.mean(axis=-1)
+    if progress.along[0].min() <= 0.0 or left[:, 0].min() <= 0.0:
+        return Status.NO_SIGNAL
+    along = progress.along.mean(axis=-1)
+    sure = any(jackknife(left[:, arm], float(along[arm])).low > 0.0 for arm in range(along.size))
+    return Status.OK if sure else Status.NO_SIGNAL
 
 
-def _judge(progress: Progress, remedy: str) -> Gain:
-    places = [place for place, arm in enumerate(progress.arms) if arm.remedy == remedy]
+def _judge(progress: Progress, places: Sequence[int]) -> Gain:
+    """Judge the choice among some arms: what fold 0 chooses on fold 1, and the other way round."""
     logs = _log_gains(progress.along, progress.size)[places]
     best = places[int(np.argmax(logs.sum(axis=1)))]
-    # What fold 0 chooses is judged on fold 1, and the other way round.
+    arm = progress.arms[best]
     chosen = np.argmax(logs, axis=0)[::-1]
     value = float(logs[chosen, [0, 1]].mean())
     left = _log_gains(np.moveaxis(progress.along_left, 0, -1), np.moveaxis(progress.size_left, 0, -1))[places]
     replicates = left[chosen, [0, 1]].mean(axis=0)
     if not (np.isfinite(value) and np.isfinite(replicates).all()):
-        return Gain(remedy, None, None, None, None, Status.NO_SIGNAL)
+        return Gain(arm.remedy, None, None, None, None, Status.NO_SIGNAL, setting=arm.setting)
     log = jackknife(replicates, value)
-    gain = float(np.exp(value))
-    interval = Interval(gain, gain * log.stderr, float(np.exp(log.low)), float(np.exp(log.high)))
+    interval = _ratio(log)
     batches = [equivalent_batch(progress, x) for x in (interval.value, interval.low, interval.high)]
     known = [batch for batch in batches if batch is not None]
-    ruler = (known[0], known[1], known[2]) if len(known) == len(batches) else None
-    return Gain(remedy, progress.arms[best], interval, _bias_floor(progress, best), ruler, Status.OK)
+    return Gain(
+        remedy=arm.remedy,
+        arm=arm,
+        gain=interval,
+        bias_floor=_bias_floor(progress, best),
+        equivalent_batch=(known[0], known[1], known[2]) if len(known) == len(batches) else None,
+        status=Status.OK,
+        p_value=_p_value(log, replicates.size - 1),
+        setting=arm.setting,
+        params=progress.params[best],
+    )
+
+
+def _ratio(log: Interval) -> Interval:
+    """Take an interval of a logarithm to one of the ratio."""
+    value = float(np.exp(log.value))
+    return Interval(value, value * log.stderr, float(np.exp(log.low)), float(np.exp(log.high)))
+
+
+def _p_value(log: Interval, freedom: int) -> float:
+    if log.stderr == 0.0:
+        return 0.0 if log.value > 0.0 else 1.0
+    return float(stdtr(freedom, -log.value / log.stderr))
 
 
 def _log_gains(

@@ -1,10 +1,10 @@
-r"""The optimizers evidence simulates, as pure functions over arms × coordinates.
+r"""The optimizers evidence simulates: what their moments do with a gradient, and the step they make of them.
 
-Each turns one gradient into the update it would make at learning rate 1, leaving weights where they are, so that weight
+Each turns gradients into the updates it would make at learning rate 1, leaving weights where they are, so that weight
 decay has no part in it. Equations are those of :mod:`gnoise.formulas`; the tests hold them against torch's own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from gnoise.formulas import adam_direction, ema, sgd_momentum
 from gnoise.records import JsonValue
 
-Arms = Float[np.ndarray, "arms coords"]
+Moments = Float[np.ndarray, "*arms coords"]
 _LONG_AGO = 1_000_000
 """A step count at which bias correction is over: training is under way."""
 
@@ -24,15 +24,41 @@ class Simulated:
 
     Attributes:
         name: as people write it, with the hyper-parameters that matter here.
-        update: (gradient, momentum, mean square) to (direction, momentum). The mean square is that of the arm's own
-            gradients over many other draws, what a long running average has come to; the step is minus the learning
-            rate times the direction.
-        divides_by_second: whether curvature is measured by √v (Adam), else by 1.
+        momentum: decay of the first moment.
+        dampened: whether the first moment is an average of gradients, else their decaying sum.
+        second_decay: of Adam's v; ``None`` where nothing is divided by √v.
+        eps: added to √v.
+        signs_only: whether the step is the sign of the first moment.
     """
 
     name: str
-    update: Callable[[Arms, Arms, Arms], tuple[Arms, Arms]]
-    divides_by_second: bool = False
+    momentum: float
+    dampened: bool = True
+    second_decay: float | None = None
+    eps: float = 1e-8
+    signs_only: bool = False
+
+    def next_first(self, first: Moments, grad: Moments) -> Moments:
+        """Put one gradient into the first moment."""
+        return ema(first, grad, self.momentum) if self.dampened else sgd_momentum(first, grad, self.momentum)
+
+    def next_second(self, second: Moments, grad: Moments) -> Moments:
+        """Put one gradient into the second moment; what comes in comes out where there is none."""
+        return second if self.second_decay is None else ema(second, grad * grad, self.second_decay)
+
+    def direction(self, first: Moments, second: Moments) -> Moments:
+        """Make the step, to be multiplied by minus the learning rate.
+
+        Args:
+            first: the first moment, the present gradient included.
+            second: the second moment, likewise; not looked at where there is none.
+        """
+        if self.signs_only:
+            return np.sign(first)
+        if self.second_decay is None:
+            return first
+        betas = (self.momentum, self.second_decay)
+        return adam_direction(first, second, step=_LONG_AGO, betas=betas, eps=self.eps)
 
 
 def adam(betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Simulated:
@@ -42,12 +68,7 @@ def adam(betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Simula
         betas: decays of the two moments.
         eps: added to √v.
     """
-
-    def update(grad: Arms, momentum: Arms, mean_square: Arms) -> tuple[Arms, Arms]:
-        first, second = ema(momentum, grad, betas[0]), ema(mean_square, grad * grad, betas[1])
-        return adam_direction(first, second, step=_LONG_AGO, betas=betas, eps=eps), first
-
-    return Simulated(f"Adam (betas {betas[0]:g}, {betas[1]:g})", update, divides_by_second=True)
+    return Simulated(f"Adam (betas {betas[0]:g}, {betas[1]:g})", betas[0], second_decay=betas[1], eps=eps)
 
 
 def sgd(momentum: float = 0.0) -> Simulated:
@@ -56,13 +77,7 @@ def sgd(momentum: float = 0.0) -> Simulated:
     Args:
         momentum: of the buffer, without dampening, as torch has it.
     """
-    decay = momentum
-
-    def update(grad: Arms, momentum: Arms, mean_square: Arms) -> tuple[Arms, Arms]:
-        buffer = sgd_momentum(momentum, grad, decay)
-        return buffer, buffer
-
-    return Simulated(f"SGD (momentum {momentum:g})" if momentum else "SGD", update)
+    return Simulated(f"SGD (momentum {momentum:g})" if momentum else "SGD", momentum, dampened=False)
 
 
 def sign(momentum: float = 0.9) -> Simulated:
@@ -74,13 +89,7 @@ def sign(momentum: float = 0.9) -> Simulated:
     References:
         Bernstein et al. 2018, arXiv 1802.04434.
     """
-    decay = momentum
-
-    def update(grad: Arms, momentum: Arms, mean_square: Arms) -> tuple[Arms, Arms]:
-        average = ema(momentum, grad, decay)
-        return np.sign(average), average
-
-    return Simulated(f"sign (momentum {momentum:g})", update)
+    return Simulated(f"sign (momentum {momentum:g})", momentum, signs_only=True)
 
 
 def simulated_optimizer(found: Mapping[str, JsonValue]) -> Simulated:
@@ -94,8 +103,13 @@ def simulated_optimizer(found: Mapping[str, JsonValue]) -> Simulated:
     if name == "sgd":
         return sgd(float(momentum) if isinstance(momentum, int | float) else 0.0)
     betas = found.get("betas")
-    if name in ("adam", "adamw") and isinstance(betas, list) and len(betas) == 2:
-        first, second = betas
-        if isinstance(first, int | float) and isinstance(second, int | float):
-            return adam((float(first), float(second)))
+    pair = betas if isinstance(betas, list) and len(betas) == 2 else [None, None]
+    first, second = pair
+    if not (isinstance(first, int | float) and isinstance(second, int | float)):
+        return sign() if name in ("lion", "signum", "signsgd") else adam()
+    if name in ("lion", "signum", "signsgd"):
+        return sign(float(second))
+    eps = found.get("eps", 1e-8)
+    if name in ("adam", "adamw", ""):
+        return adam((float(first), float(second)), float(eps) if isinstance(eps, int | float) else 1e-8)
     return adam()

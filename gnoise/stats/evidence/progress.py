@@ -5,24 +5,31 @@ what it would have done. With curvature H the best step size buys
 
 $$\frac{(\mathrm{E}\langle G, u\rangle)^2}{2\,\mathrm{E}\|u\|_H^2},$$
 
-so two numbers an arm suffice.
+so two numbers an arm suffice. Draws have three parts to play, and none plays two at once: the updates come from one
+half of them; of the other half one quarter of all is the gradient G they are held against, and the other fills Adam's
+v and the scales that are read per coordinate. All change places. A gradient that shares draws with v would look
+smaller where v is large, which pays every remedy that makes v steadier by up to a percent or two.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from gnoise.records import CoordinateSample, Status
+from gnoise.records import CoordinateSample, JsonValue, Status
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
 from gnoise.stats.evidence.optimizers import Simulated
 
 BLOCKS = 8
 """Of draws, half of them in each fold; leaving each out gives the intervals."""
 _FOLDS = 2
-_MEANS_PER_BLOCK = 2
+_FEWEST = 16
+_OWN = BLOCKS // _FOLDS
 _MEDIAN_OF_GAUSSIAN = 0.6744897501960817
+
+Values = Float[np.ndarray, "draws coords"]
+PerArm = Float[np.ndarray, " arms"]
 
 
 @dataclass(frozen=True)
@@ -34,39 +41,43 @@ class Progress:
         along: E⟨G, u⟩.
         size: E‖u‖² in the curvature norm.
         steady: ⟨Eu, Eu⟩ in the curvature norm, one factor from each fold: the size without its noise.
-        along_left: the same with block b left out.
+        steady_left: the first arm's, with block b left out.
+        along_left: along, with block b left out.
         size_left: likewise.
-        disagreement: share of E⟨G, u⟩ of the first arm by which the median of block means and their mean differ.
+        params: of each arm, as ``gnoise.apply`` needs them; empty where layers differ.
+        draws: used, of both folds.
     """
 
     arms: tuple[Arm, ...]
     along: Float[np.ndarray, "arms folds"]
     size: Float[np.ndarray, "arms folds"]
     steady: Float[np.ndarray, " arms"]
+    steady_left: Float[np.ndarray, " blocks"]
     along_left: Float[np.ndarray, "blocks arms folds"]
     size_left: Float[np.ndarray, "blocks arms folds"]
-    disagreement: float
+    params: tuple[Mapping[str, JsonValue], ...]
+    draws: int
 
     def scaled(self, factor: float) -> "Progress":
         """Stand for more coordinates than were sampled."""
-        return Progress(
-            self.arms,
-            factor * self.along,
-            factor * self.size,
-            factor * self.steady,
-            factor * self.along_left,
-            factor * self.size_left,
-            self.disagreement,
+        return replace(
+            self,
+            along=factor * self.along,
+            size=factor * self.size,
+            steady=factor * self.steady,
+            steady_left=factor * self.steady_left,
+            along_left=factor * self.along_left,
+            size_left=factor * self.size_left,
         )
 
 
 def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Sequence[Arm] = ARMS) -> Progress | Status:
     """Run every arm through the frozen optimizer, cross-fitted over two folds of draws.
 
-    A fold's updates are held against the gradient as the *other* fold has it: the coordinate-wise median of eight block
-    means, which heavy tails cannot ruin. Each arm's second moment is that of its own remedied draws, and its
-    momentum is filled by one pass over the fold before the one that counts: an arm warmed with another's moments
-    would be paid for a change of scale.
+    The gradient is the coordinate-wise median of block means, which heavy tails cannot ruin. Each arm's second moment
+    is that of its own remedied draws, and its momentum is filled by one pass over the fold before the one that counts:
+    an arm warmed with another's moments would be paid for a change of scale. That v comes from few draws is taken out
+    by comparing with half as many.
 
     Args:
         sample: a remainder beyond eight even blocks of draws is dropped.
@@ -80,23 +91,28 @@ def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Seque
     if status is not Status.OK:
         return status
     every = (NONE, *arms)
-    draws = sample.values.shape[0] // (BLOCKS * _MEANS_PER_BLOCK) * BLOCKS * _MEANS_PER_BLOCK
-    folds = _folds(sample, draws)
-    curvature = _curvature(sample.values[:draws], optimizer)
-    updates = [_updates(every, folds[f], folds[1 - f], optimizer) for f in range(_FOLDS)]
-    truth = [_gradient(folds[1 - f].values) for f in range(_FOLDS)]
-    parts = [_fold_progress(updates[f], truth[f], folds[1 - f].values, curvature, f) for f in range(_FOLDS)]
-    middle = [fold.mean(axis=0) for fold in updates]
-    plain = [float(folds[1 - f].values.mean(axis=0) @ middle[f][0]) for f in range(_FOLDS)]
-    median = [float(truth[f] @ middle[f][0]) for f in range(_FOLDS)]
+    draws = sample.values.shape[0] // _FEWEST * _FEWEST
+    gradients = _gradients(sample, draws)
+    blocks = np.arange(draws).reshape(BLOCKS, -1)
+    curvature = _curvature(gradients.values, optimizer)
+    folds = [_fold(every, gradients, blocks, fold, curvature, optimizer) for fold in range(_FOLDS)]
+    middle = np.stack([fold.middle for fold in folds])  # folds, own blocks, arms, coords
+    steady = _sum(middle[0].mean(axis=0) * middle[1].mean(axis=0), curvature)
+    along, size = (np.stack([getattr(fold, name) for fold in folds], axis=-1) for name in ("along", "size"))
+    # A fold seen twice has each draw's echo in its momentum; the excess of its noise is known and taken out.
+    extra = _echo(optimizer.momentum, draws // _FOLDS)
+    noise = np.maximum(size[0] - steady[:, None], 0.0)
+    factor = 1.0 - extra * noise / np.maximum(size[0], np.finfo(np.float64).tiny)
     return Progress(
         arms=every,
-        along=np.stack([part[0] for part in parts], axis=-1),
-        size=np.stack([part[1] for part in parts], axis=-1),
-        steady=(middle[0] * middle[1]) @ curvature,
-        along_left=np.stack([part[2] for part in parts], axis=-1),
-        size_left=np.stack([part[3] for part in parts], axis=-1),
-        disagreement=abs(sum(plain) - sum(median)) / max(abs(sum(median)), 1e-300),
+        along=along[0],
+        size=size[0] * factor,
+        steady=steady,
+        steady_left=_steady_left(middle[:, :, 0], curvature),
+        along_left=along[1:],
+        size_left=size[1:] * factor,
+        params=tuple(arm.params(gradients) for arm in every),
+        draws=draws,
     )
 
 
@@ -107,113 +123,232 @@ def add_progress(parts: Sequence[Progress]) -> Progress:
         parts: of the same arms, each scaled to its whole tensor.
     """
     return Progress(
-        parts[0].arms,
-        np.sum([part.along for part in parts], axis=0),
-        np.sum([part.size for part in parts], axis=0),
-        np.sum([part.steady for part in parts], axis=0),
-        np.sum([part.along_left for part in parts], axis=0),
-        np.sum([part.size_left for part in parts], axis=0),
-        max(part.disagreement for part in parts),
+        arms=parts[0].arms,
+        along=np.sum([part.along for part in parts], axis=0),
+        size=np.sum([part.size for part in parts], axis=0),
+        steady=np.sum([part.steady for part in parts], axis=0),
+        steady_left=np.sum([part.steady_left for part in parts], axis=0),
+        along_left=np.sum([part.along_left for part in parts], axis=0),
+        size_left=np.sum([part.size_left for part in parts], axis=0),
+        params=tuple(_shared([part.params[place] for part in parts]) for place in range(len(parts[0].arms))),
+        draws=min(part.draws for part in parts),
     )
 
 
+@dataclass(frozen=True)
+class _Fold:
+    """One fold's numbers: of all draws first, then with each block of the run left out; mean updates by own block."""
+
+    along: Float[np.ndarray, "left arms"]
+    size: Float[np.ndarray, "left arms"]
+    middle: Float[np.ndarray, "own arms coords"]
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """First moments, what the fold's own draws have put into the second, and what is left of its start, a draw each."""
+
+    first: Float[np.ndarray, "draws arms coords"]
+    second: Float[np.ndarray, "draws arms coords"]
+    left_of_start: Float[np.ndarray, " draws"]
+
+
+def _fold(
+    arms: Sequence[Arm],
+    gradients: Gradients,
+    blocks: Int[np.ndarray, "blocks draws"],
+    fold: int,
+    curvature: Float[np.ndarray, " coords"],
+    optimizer: Simulated,
+) -> _Fold:
+    """Let one fold's draws make the updates; two blocks of the other are the gradient, two fill v, both ways."""
+    own = gradients.part(blocks[fold::_FOLDS].ravel())
+    other = blocks[1 - fold :: _FOLDS]
+    shared = _moments(np.stack([arm.treat(own) for arm in arms if not arm.by_coordinate], axis=1), optimizer)
+    parts: list[_Fold] = []
+    for quarter in range(2):
+        filling, truth = other[quarter::2], gradients.values[other[1 - quarter :: 2]]
+        # v of both blocks, then of either alone: what half as many draws change says what more would.
+        found = [
+            _measured(
+                _updates(arms, own, gradients.part(rows), shared, optimizer), truth, curvature, (fold, 1 - quarter)
+            )
+            for rows in (filling.ravel(), filling[0], filling[1])
+        ]
+        parts.append(_extrapolated(found, (fold, quarter), filling.size, optimizer))
+    return _Fold(
+        along=np.mean([part.along for part in parts], axis=0),
+        size=np.mean([part.size for part in parts], axis=0),
+        middle=np.mean([part.middle for part in parts], axis=0),
+    )
+
+
+def _updates(
+    arms: Sequence[Arm], own: Gradients, filling: Gradients, shared: _Moments, optimizer: Simulated
+) -> Float[np.ndarray, "draws arms coords"]:
+    """Make the updates of every arm, v and the scales of single coordinates started from other draws."""
+    filling = replace(filling, filling=filling.values)
+    ready = replace(own, filling=filling.values)
+    moments = shared
+    if any(arm.by_coordinate for arm in arms):
+        scaled = _moments(np.stack([arm.treat(ready) for arm in arms if arm.by_coordinate], axis=1), optimizer)
+        order = np.argsort(np.argsort([arm.by_coordinate for arm in arms], kind="stable"))
+        moments = _Moments(
+            np.concatenate([shared.first, scaled.first], axis=1)[:, order],
+            np.concatenate([shared.second, scaled.second], axis=1)[:, order],
+            shared.left_of_start,
+        )
+    if optimizer.second_decay is None:
+        return optimizer.direction(moments.first, moments.second)
+    start = np.stack([np.square(arm.treat(filling)).mean(axis=0) for arm in arms])
+    second = moments.second + moments.left_of_start[:, None, None] * start
+    return optimizer.direction(moments.first, second)
+
+
+def _moments(treated: Float[np.ndarray, "draws arms coords"], optimizer: Simulated) -> _Moments:
+    """Pass over a fold twice: once to fill the moments, once for the record.
+
+    The first moment starts where endless passes would leave it, the second without its start, which is added later.
+    """
+    draws = treated.shape[0]
+    firsts, seconds = np.empty_like(treated), np.zeros_like(treated)
+    first, second = np.zeros_like(treated[0]), np.zeros_like(treated[0])
+    for grad in treated:
+        first, second = optimizer.next_first(first, grad), optimizer.next_second(second, grad)
+    first = first / (1.0 - optimizer.momentum**draws)
+    for draw, grad in enumerate(treated):
+        first, second = optimizer.next_first(first, grad), optimizer.next_second(second, grad)
+        firsts[draw], seconds[draw] = first, second
+    decay = 1.0 if optimizer.second_decay is None else optimizer.second_decay
+    return _Moments(firsts, seconds, decay ** (draws + 1.0 + np.arange(draws)))
+
+
+def _measured(
+    updates: Float[np.ndarray, "draws arms coords"],
+    truth: Float[np.ndarray, "halves rows coords"],
+    curvature: Float[np.ndarray, " coords"],
+    place: tuple[int, int],
+) -> _Fold:
+    """Average both numbers over the fold's draws, and again without each block of the run.
+
+    A block of this fold drops out of the averages; one of the gradient's two drops out of the gradient.
+
+    Args:
+        updates: of this fold.
+        truth: the draws the gradient is taken from, by block.
+        curvature: H.
+        place: the fold, and which blocks of the other one the gradient is taken from, the even or the odd ones.
+    """
+    by_block = updates.reshape(_OWN, -1, *updates.shape[1:])
+    middle = by_block.mean(axis=1)
+    along = _sum(middle, _gradient(truth))
+    size = _sum(np.square(updates), curvature).reshape(_OWN, -1, updates.shape[1]).mean(axis=1)
+    along_left, size_left = np.tile(along.mean(axis=0), (1 + BLOCKS, 1)), np.tile(size.mean(axis=0), (1 + BLOCKS, 1))
+    fold, _ = place
+    for own in range(_OWN):
+        kept = [b for b in range(_OWN) if b != own]
+        along_left[1 + fold + _FOLDS * own] = along[kept].mean(axis=0)
+        size_left[1 + fold + _FOLDS * own] = size[kept].mean(axis=0)
+    whole = middle.mean(axis=0)
+    for block in range(2):
+        along_left[_row(place, block)] = _sum(whole, _gradient(truth[1 - block : 2 - block]))
+    return _Fold(along_left, size_left, middle)
+
+
+def _row(place: tuple[int, int], block: int) -> int:
+    """Find the row of the numbers without one of two blocks of the other fold."""
+    fold, half = place
+    return 1 + (1 - fold) + _FOLDS * (half + 2 * block)
+
+
+def _extrapolated(found: Sequence[_Fold], place: tuple[int, int], draws: int, optimizer: Simulated) -> _Fold:
+    r"""Take out what is due to v being read off few draws: what halving them adds, more of them would take away.
+
+    $\log x = \log x_m + r\,(\log x_m - \log x_{m/2})$ with $r = 1 - m/m_\beta$, where $m_\beta = (1 + \beta_2)/(1 -
+    \beta_2)$ draws are what the optimizer's own average is worth.
+
+    Args:
+        found: with v from all draws, then from either half.
+        place: the fold, and which blocks of the other one v was read from.
+        draws: m.
+        optimizer: has β₂.
+    """
+    decay = 0.999 if optimizer.second_decay is None else optimizer.second_decay
+    reach = max(0.0, 1.0 - draws * (1.0 - decay) / (1.0 + decay))
+    numbers: list[np.ndarray] = []
+    for whole, *halves in ([each.along for each in found], [each.size for each in found]):
+        usable = np.all(np.stack([whole, *halves]) > 0.0, axis=0)
+        log, first, second = (np.log(np.where(usable, x, 1.0)) for x in (whole, *halves))
+        better = log + reach * (log - 0.5 * (first + second))
+        for block, away in enumerate((second - first, first - second)):
+            better[_row(place, block)] = better[0] + 0.5 * away[0]
+        numbers.append(np.where(usable, np.exp(better), whole))
+    along, size = numbers
+    scale = np.sqrt(size[0] / np.maximum(found[0].size[0], np.finfo(np.float64).tiny))
+    return _Fold(along, size, found[0].middle * scale[:, None])
+
+
+def _echo(momentum: float, draws: int) -> float:
+    """Share of an average's noise that comes from each draw's coming round again."""
+    return 1.0 - (1.0 - momentum**draws) / (1.0 + momentum**draws)
+
+
+def _steady_left(middle: Float[np.ndarray, "folds own coords"], curvature: Float[np.ndarray, " coords"]) -> np.ndarray:
+    """Multiply the folds' mean updates, with one block of the run left out of its own fold."""
+    left = np.empty(BLOCKS)
+    for block in range(BLOCKS):
+        own, other = middle[block % _FOLDS], middle[1 - block % _FOLDS]
+        kept = np.delete(own, block // _FOLDS, axis=0).mean(axis=0)
+        left[block] = (kept * other.mean(axis=0) * curvature).sum()
+    return left
+
+
+def _sum(updates: Float[np.ndarray, "*arms coords"], weights: Float[np.ndarray, " coords"]) -> np.ndarray:
+    """Sum over coordinates in an order that does not depend on how many arms there are, as BLAS would."""
+    return np.einsum("...c,c->...", updates, weights)
+
+
+def _shared(params: Sequence[Mapping[str, JsonValue]]) -> Mapping[str, JsonValue]:
+    return params[0] if all(each == params[0] for each in params) else {}
+
+
 def _problem(sample: CoordinateSample) -> Status:
-    if sample.values.shape[0] < BLOCKS * _MEANS_PER_BLOCK or sample.values.shape[1] == 0:
+    if sample.values.shape[0] < _FEWEST or sample.values.shape[1] == 0:
         return Status.TOO_FEW_DRAWS
     if not (np.isfinite(sample.values).all() and np.isfinite(sample.model_sq_norms).all()):
         return Status.NON_FINITE
     return Status.OK if np.any(sample.values) else Status.ALL_ZERO
 
 
-def _folds(sample: CoordinateSample, draws: int) -> tuple[Gradients, Gradients]:
-    """Give every other block to each fold, so that a drift over the run touches both alike."""
+def _gradients(sample: CoordinateSample, draws: int) -> Gradients:
     values = sample.values[:draws].astype(np.float64)
-    block = np.arange(draws) // (draws // BLOCKS)
     norms, model_norms = np.sqrt(sample.draw_sq_norms[:draws]), np.sqrt(sample.model_sq_norms[:draws])
     noise = np.abs(values[0::2] - values[1::2]) / np.sqrt(2.0)
-    scale = float(np.median(noise[noise > 0.0])) if np.any(noise > 0.0) else 1.0
-
-    def fold(which: int) -> Gradients:
-        own = block % _FOLDS == which
-        return Gradients(
-            values=values[own],
-            norms=norms[own],
-            model_norms=model_norms[own],
-            median_norm=float(np.median(norms)),
-            median_model_norm=float(np.median(model_norms)),
-            scale=scale,
-            root_mean_square=np.sqrt(np.square(values[~own]).mean(axis=0)),
-        )
-
-    return fold(0), fold(1)
+    return Gradients(
+        values=values,
+        norms=norms,
+        model_norms=model_norms,
+        median_norm=float(np.median(norms)),
+        median_model_norm=float(np.median(model_norms)),
+        scale=float(np.median(noise[noise > 0.0])) if np.any(noise > 0.0) else 1.0,
+        filling=values,
+    )
 
 
-def _curvature(values: Float[np.ndarray, "draws coords"], optimizer: Simulated) -> Float[np.ndarray, " coords"]:
+def _curvature(values: Values, optimizer: Simulated) -> Float[np.ndarray, " coords"]:
     """One reference for all arms: under Adam √v of the plain gradients, else 1.
 
     Curvature does not jump with one loud draw, so v comes from the median |g|; where most draws are zero (rows of rare
     tokens) from the mean of squares.
     """
-    if not optimizer.divides_by_second:
+    if optimizer.second_decay is None:
         return np.ones(values.shape[1])
     middle = np.median(np.abs(values), axis=0) / _MEDIAN_OF_GAUSSIAN
-    return np.where(middle > 0.0, middle, np.sqrt(np.square(values.astype(np.float64)).mean(axis=0)))
+    return np.where(middle > 0.0, middle, np.sqrt(np.square(values).mean(axis=0)))
 
 
-def _updates(
-    arms: Sequence[Arm], own: Gradients, other: Gradients, optimizer: Simulated
-) -> Float[np.ndarray, "draws arms coords"]:
-    """Pass over a fold twice: once to fill the momentum, once for the record.
-
-    The mean square is over all draws of both folds but the present one, as a running average of a thousand steps is
-    as good as free of it.
-    """
-    treated = np.stack([arm.treat(own) for arm in arms], axis=1)
-    others = np.stack([np.square(arm.treat(other)).sum(axis=0) for arm in arms])
-    squares = np.square(treated)
-    apart = (squares.sum(axis=0) - squares + others) / (own.norms.size + other.norms.size - 1)
-    updates, momentum = np.empty_like(treated), np.zeros_like(others)
-    for record in (False, True):
-        for draw, grad in enumerate(treated):
-            direction, momentum = optimizer.update(grad, momentum, np.maximum(apart[draw], 0.0))
-            if record:
-                updates[draw] = direction
-    return updates
-
-
-def _gradient(values: Float[np.ndarray, "draws coords"], left_out: int | None = None) -> Float[np.ndarray, " coords"]:
-    """Take the median of block means, with one of the fold's blocks left out or none."""
-    blocks = BLOCKS // _FOLDS
-    means = values.reshape(blocks, _MEANS_PER_BLOCK, -1, values.shape[1]).mean(axis=2)
-    kept = [b for b in range(blocks) if b != left_out]
-    return np.median(means[kept].reshape(-1, values.shape[1]), axis=0)
-
-
-def _fold_progress(
-    updates: Float[np.ndarray, "draws arms coords"],
-    truth: Float[np.ndarray, " coords"],
-    truth_values: Float[np.ndarray, "draws coords"],
-    curvature: Float[np.ndarray, " coords"],
-    fold: int,
-) -> tuple[
-    Float[np.ndarray, " arms"],
-    Float[np.ndarray, " arms"],
-    Float[np.ndarray, "blocks arms"],
-    Float[np.ndarray, "blocks arms"],
-]:
-    """Average both numbers over the fold's draws, and again without each block of the run.
-
-    A block of this fold drops out of the averages; one of the other fold drops out of the gradient.
-    """
-    along = updates @ truth
-    size = np.square(updates) @ curvature
-    mean = updates.mean(axis=0)
-    place = np.arange(size.shape[0]) * (BLOCKS // _FOLDS) // size.shape[0]
-    along_left, size_left = np.empty((BLOCKS, along.shape[1])), np.empty((BLOCKS, along.shape[1]))
-    for block in range(BLOCKS):
-        own = block // _FOLDS
-        if block % _FOLDS == fold:
-            along_left[block], size_left[block] = along[place != own].mean(axis=0), size[place != own].mean(axis=0)
-        else:
-            along_left[block], size_left[block] = mean @ _gradient(truth_values, own), size.mean(axis=0)
-    return along.mean(axis=0), size.mean(axis=0), along_left, size_left
+def _gradient(values: Float[np.ndarray, "blocks draws coords"]) -> Float[np.ndarray, " coords"]:
+    """Take the median of the means of four parts of each block, of two where its draws do not divide by four."""
+    blocks, draws, coords = values.shape
+    parts = 4 if draws % 4 == 0 else 2
+    return np.median(values.reshape(blocks * parts, draws // parts, coords).mean(axis=1), axis=0)

@@ -1,0 +1,89 @@
+"""What the recorded draws say a remedy would have bought: recommend the best, or say why there is none to be had."""
+
+from gnoise.records import Evidence, Recommendation, Remedy, Severity, Status
+from gnoise.rules.diagnosis import diagnose
+from gnoise.rules.rule import Findings
+
+MATTERS = 1.02
+"""A remedy must surely buy this much, at the low end of its interval: less is not worth a line of code."""
+MUCH = 1.5
+"""From here on it is a fault to go without."""
+SURE = 0.05
+"""And so must its p-value be, adjusted for the number of layers."""
+FEWEST_ENTRIES = 16
+"""Fewer entries gain too little for a remedy of their own, whatever it buys them."""
+_DISTORTS = 0.03
+_HOPELESS = (Status.TOO_FEW_DRAWS, Status.ALL_ZERO, Status.NON_FINITE, Status.ONE_EXAMPLE)
+
+
+def recommend(findings: Findings) -> Recommendation | None:
+    """Recommend the remedy that surely bought the most, with its gain, its rivals and what would change the answer.
+
+    Where nothing could be judged (too few draws, zeros, one example that is half of everything) the answer is no
+    remedy, with that status. Where the mean gradient cannot be told from noise, or nothing surely matters, other
+    rules speak.
+    """
+    best = findings.best
+    if best is None:
+        return None
+    if best.status in _HOPELESS:
+        reason = f"cannot be judged: {best.status.advice}"
+        return findings.recommendation(Remedy.NONE, reason, status=best.status)
+    if not surely_matters(best) or (findings.layer is not None and findings.layer.numel < FEWEST_ENTRIES):
+        return None
+    found = diagnose(findings)
+    return findings.recommendation(
+        Remedy(best.remedy),
+        f"{found.words}; {best.remedy} ({best.setting}) would have bought {gain_words(best)}",
+        *found.because,
+        params=best.params,
+        severity=Severity.CRITICAL if (best.low or 0.0) >= MUCH else Severity.WARNING,
+        evidence=best,
+        alternatives=alternatives(findings, best),
+        unless=f"it would be none if its gain were not surely above {MATTERS:g}: this is what {best.n} draws say of "
+        "these weights, so profile again at another moment of the training, and let a trial decide",
+    )
+
+
+def surely_matters(best: Evidence) -> bool:
+    """Tell whether a gain is surely worth having, the number of layers looked at allowed for."""
+    p_value = best.p_value if best.q_value is None else best.q_value
+    return best.low is not None and best.low >= MATTERS and p_value is not None and p_value <= SURE
+
+
+def gain_words(evidence: Evidence) -> str:
+    """``1.31 times the progress per step of no remedy (95% interval 1.22 to 1.40), as a batch 1.9 times as large``."""
+    words = f"{evidence.gain:.2f} times the progress per step of no remedy (95% interval {_interval(evidence)})"
+    if evidence.batch is not None and evidence.batch >= 1.0:
+        return f"{words}, as a batch {evidence.batch:.1f} times as large would"
+    return words
+
+
+def alternatives(findings: Findings, chosen: Evidence | None) -> tuple[str, ...]:
+    """Say how the remedies that were not chosen did, the best of them first, and what a larger batch would buy."""
+    others = [each for each in findings.ladder if chosen is None or each.remedy != chosen.remedy]
+    return (*(_why_not(each, chosen) for each in others), *(_ruler(each) for each in findings.anchors))
+
+
+def _why_not(other: Evidence, chosen: Evidence | None) -> str:
+    if other.gain is None or other.low is None or other.high is None:
+        return f"{other.remedy}: {other.status.advice}"
+    if other.high < 1.0:
+        verdict = "harms"
+    elif other.low <= 1.0:
+        verdict = "not surely better than nothing"
+    elif chosen is not None and chosen.low is not None and other.high >= chosen.low:
+        verdict = "not surely worse than the one above"
+    else:
+        verdict = f"helps{' less' if chosen is not None else ', too little to matter'}"
+    lost = 0.0 if other.bias_floor is None else 1.0 - other.bias_floor
+    floor = f"; with no noise at all it would cost {lost:.0%}" if lost > _DISTORTS else ""
+    return f"{other.remedy} ({other.setting}): {other.gain:.2f} ({_interval(other)}), {verdict}{floor}"
+
+
+def _ruler(anchor: Evidence) -> str:
+    return f"a batch {anchor.setting}: {anchor.gain:.2f} ({_interval(anchor)})"
+
+
+def _interval(evidence: Evidence) -> str:
+    return f"{evidence.low:.2f} to {evidence.high:.2f}"

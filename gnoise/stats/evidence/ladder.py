@@ -1,0 +1,146 @@
+"""Every remedy on every layer, and on the model: the rows that a run keeps."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from gnoise.records import (
+    CoordinateSample,
+    Evidence,
+    EvidenceRole,
+    Kind,
+    Layer,
+    LayerSamples,
+    NormSample,
+    Remedy,
+    Status,
+)
+from gnoise.stats.discovery import benjamini_hochberg
+from gnoise.stats.evidence.arms import ARMS, Arm
+from gnoise.stats.evidence.gain import Gain, batch_gains, best_gain, gains, setting_gains
+from gnoise.stats.evidence.optimizers import Simulated
+from gnoise.stats.evidence.progress import Progress, add_progress, measure_progress
+
+_ALONE = 0.5
+"""One example with more than this share of all squared norms decides alone what any remedy gains."""
+_SPREAD = 0.1
+"""Of its entries at least this share must carry it: a third does where they are Gaussian."""
+
+
+class Ladders:
+    """Takes one layer after the other, keeps two numbers an arm of each, and ranks what there is.
+
+    Args:
+        optimizer: what the updates go through.
+        arms: to be judged.
+    """
+
+    def __init__(self, optimizer: Simulated, arms: Sequence[Arm] = ARMS) -> None:
+        self._optimizer, self._arms = optimizer, tuple(arms)
+        self._rows: list[Evidence] = []
+        self._parts: list[Progress] = []
+        self._problems: list[Status] = []
+
+    def add(self, layer: Layer, samples: LayerSamples) -> None:
+        """Judge every arm on one layer.
+
+        Args:
+            layer: whose samples these are.
+            samples: only coordinates and norms are looked at.
+        """
+        progress = self._measure(samples.norms, samples.coordinates)
+        if isinstance(progress, Status):
+            self._problems.append(progress)
+            self._rows.append(_nothing(layer.name, progress))
+            return
+        self._parts.append(progress.scaled(layer.numel / samples.coordinates.index.size))
+        self._rows += _rows(layer.name, progress, lambda arm: _suits(arm, layer))
+
+    def rows(self) -> list[Evidence]:
+        """Rank the whole model first, then layer by layer, with p-values adjusted for the number of layers."""
+        of_layers = _adjusted(self._rows)
+        if not self._parts:
+            status = self._problems[0] if self._problems else Status.TOO_FEW_DRAWS
+            return [_nothing(None, status), *of_layers]
+        whole = add_progress(self._parts)
+        return [*_rows(None, whole, lambda arm: arm.for_model), *of_layers]
+
+    def _measure(self, norms: NormSample, coordinates: CoordinateSample) -> Progress | Status:
+        if _one_example(norms, coordinates.values):
+            return Status.ONE_EXAMPLE
+        return measure_progress(coordinates, self._optimizer, self._arms)
+
+
+def _one_example(norms: NormSample, values: Float[np.ndarray, "draws coords"]) -> bool:
+    """Tell one example that is louder than all others together from one entry that is: the latter a remedy may tame."""
+    sq_norms = norms.example_sq_norms
+    if not (sq_norms.size and np.isfinite(sq_norms).all() and sq_norms.max() > _ALONE * sq_norms.sum() > 0.0):
+        return False
+    squares = np.square(values.astype(np.float64))
+    energy = squares.sum(axis=1)
+    loudest = int(energy.argmax())
+    spread = energy[loudest] ** 2 > _SPREAD * values.shape[1] * np.square(squares[loudest]).sum()
+    return bool(energy[loudest] > _ALONE * energy.sum() and spread)
+
+
+def _suits(arm: Arm, layer: Layer) -> bool:
+    """Tell what a layer may be recommended: nothing of the whole model's, and no deleting of rare tokens' gradients."""
+    return arm.for_layer and not (arm.redescends and layer.kind in (Kind.EMBEDDING, Kind.HEAD))
+
+
+def _rows(layer: str | None, progress: Progress, allowed: Callable[[Arm], bool]) -> list[Evidence]:
+    best = best_gain(progress, allowed)
+    found = [] if best is None else [_row(layer, best, EvidenceRole.BEST, progress.draws)]
+    found += [_row(layer, each, EvidenceRole.REMEDY, progress.draws) for each in gains(progress)]
+    return found + [
+        _row(layer, each, EvidenceRole.SETTING, progress.draws)
+        for each in (*setting_gains(progress), *batch_gains(progress))
+    ]
+
+
+def _row(layer: str | None, gain: Gain, role: EvidenceRole, draws: int) -> Evidence:
+    interval = gain.gain
+    batches = [x if math.isfinite(x) else None for x in gain.equivalent_batch or (math.inf,) * 3]
+    return Evidence(
+        layer=layer,
+        remedy=gain.remedy,
+        setting=gain.setting,
+        params=gain.params,
+        role=role,
+        gain=None if interval is None else interval.value,
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
+        bias_floor=gain.bias_floor,
+        batch=batches[0],
+        batch_low=batches[1],
+        batch_high=batches[2],
+        p_value=gain.p_value,
+        n=draws,
+        status=gain.status,
+    )
+
+
+def _nothing(layer: str | None, status: Status) -> Evidence:
+    return _row(layer, Gain(str(Remedy.NONE), None, None, None, None, status), EvidenceRole.BEST, 0)
+
+
+def _adjusted(rows: Sequence[Evidence]) -> list[Evidence]:
+    """Compare layers: the same remedy and setting, or the best of each, over all that have a p-value."""
+    asked: dict[tuple[EvidenceRole, str, str], list[int]] = {}
+    for place, row in enumerate(rows):
+        if row.p_value is not None:
+            key = (row.role, row.remedy, row.setting)
+            if row.role is EvidenceRole.BEST:
+                key = (row.role, "", "")
+            elif row.role is EvidenceRole.REMEDY:
+                key = (row.role, row.remedy, "")
+            asked.setdefault(key, []).append(place)
+    adjusted = list(rows)
+    for places in asked.values():
+        q_values = benjamini_hochberg(np.array([rows[place].p_value for place in places], dtype=np.float64))
+        for place, q in zip(places, q_values, strict=True):
+            adjusted[place] = replace(rows[place], q_value=float(q))
+    return adjusted

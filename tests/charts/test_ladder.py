@@ -1,0 +1,60 @@
+"""The ladder says which remedy pays, or that none does, and draws what it says."""
+
+from dataclasses import replace
+
+import pytest
+
+from gnoise.charts.ladder import ladder, ladder_sentence, ladder_table
+from gnoise.records import Evidence, EvidenceRole, Status
+
+CLIP = Evidence(
+    "h.0", "clip", "clip at 2 √v", {"coordinates": 2.0}, EvidenceRole.REMEDY, 1.31, 1.22, 1.40, 0.99, 1.9, 1.5, None,
+    1e-4, 64, Status.OK, 1e-3,
+)  # fmt: skip
+NORM = replace(
+    CLIP, remedy="clip_norm", setting="2 median ‖g‖", gain=1.0, low=0.99, high=1.01, bias_floor=None, batch=None
+)
+BATCH = replace(CLIP, remedy="batch", setting="× 2", params={"times": 2.0}, role=EvidenceRole.SETTING, gain=1.4)
+LADDER = (replace(CLIP, role=EvidenceRole.BEST), NORM, CLIP, BATCH)
+
+
+def test_what_pays_is_said_drawn_and_tabled() -> None:
+    chart = ladder(LADDER, layer="h.0")
+    assert chart.finding == (
+        "clip (clip at 2 √v) pays: 1.31 times the progress per step (95% interval 1.22 to 1.40), as much as 1.9 times "
+        "the batch."
+    )
+    gains, floors = chart.figure.data[:2]
+    assert list(gains.y) == ["clip", "clip_norm"]
+    assert list(gains.x) == [1.31, 1.0]
+    assert gains.error_x.array[0] == pytest.approx(0.09)
+    assert list(gains.marker.symbol) == ["diamond", "circle"]
+    assert list(floors.x) == [0.99]
+    assert [line.x0 for line in chart.figure.layout.shapes] == [1.0, 1.4]
+    assert list(chart.table["remedy"]) == ["clip", "clip_norm", "batch"]
+
+
+def test_none_is_an_answer() -> None:
+    small = tuple(replace(e, gain=1.004, low=0.996, high=1.012) if e.remedy == "clip" else e for e in LADDER)
+    assert ladder_sentence(small, layer="h.0") == (
+        "Nothing pays: the best, clip, buys 1.00 times the progress per step (95% interval 1.00 to 1.01). Twice the "
+        "batch would buy 1.40 times."
+    )
+    unsure = tuple(replace(e, low=0.9) if e.remedy == "clip" else e for e in LADDER)
+    assert ladder_sentence(unsure, layer="h.0").startswith("Nothing surely pays")
+
+
+def test_what_was_not_judged_says_why() -> None:
+    nothing = replace(CLIP, role=EvidenceRole.BEST, gain=None, low=None, high=None, status=Status.ALL_ZERO)
+    chart = ladder([nothing], layer="h.0")
+    assert Status.ALL_ZERO.advice in chart.finding
+    assert not chart.figure.data
+    assert "gnoise analyze" in ladder(LADDER, layer=None).finding
+
+
+def test_the_table_has_a_row_a_remedy_and_the_ruler() -> None:
+    assert ladder_table(LADDER, layer="h.0") == [
+        ("clip", "clip at 2 √v", "1.310 (1.220 to 1.400)", "0.990", "× 1.90"),
+        ("clip_norm", "2 median ‖g‖", "1.000 (0.990 to 1.010)", "–", "–"),
+        ("a larger batch", "× 2", "1.400 (1.220 to 1.400)", "–", "× 1.90"),
+    ]

@@ -1,0 +1,105 @@
+"""Gains make recommendations: what surely pays is given with all there is to say about it, anything else is not."""
+
+from dataclasses import replace
+
+import pytest
+
+from gnoise.records import Estimate, Evidence, EvidenceRole, Kind, Layer, Remedy, Severity, Status, Verdict
+from gnoise.rules import Findings, recommend, recommend_all
+
+LAYER = Layer("h.0.mlp.weight", Kind.MLP, (64, 32), 0)
+OTHER = Layer("h.1.mlp.weight", Kind.MLP, (64, 32), 1)
+
+
+def gain(remedy: str, value: float | None, low: float | None = None, high: float | None = None, *,
+         role: EvidenceRole = EvidenceRole.REMEDY, layer: str | None = LAYER.name, status: Status = Status.OK,
+         q_value: float = 1e-4) -> Evidence:  # fmt: skip
+    if value is not None:
+        low, high = value - 0.05 if low is None else low, value + 0.05 if high is None else high
+    params = {"coordinates": 2.0} if remedy == "clip" else {remedy: 1.5}
+    return Evidence(
+        layer, remedy, "its setting", params, role, value, low, high, 1.0, 1.6, 1.5, 1.7, q_value, 64, status,
+        None if layer is None else q_value,
+    )  # fmt: skip
+
+
+def ladder(best: Evidence, *others: Evidence) -> tuple[Evidence, ...]:
+    anchor = gain("batch", 1.3, role=EvidenceRole.SETTING, layer=best.layer)
+    return (replace(best, role=EvidenceRole.BEST), best, *others, replace(anchor, setting="× 2", params={"times": 2.0}))
+
+
+def findings(*evidence: Evidence, layer: Layer | None = LAYER, slope: float = -0.5) -> Findings:
+    name = None if layer is None else layer.name
+    own = {
+        quantity: Estimate(name, quantity, value, value, value, None, 64, Status.OK)
+        for quantity, value in (("averaging_slope", slope), ("spike_ratio", 9.0), ("alpha_draws", 1.5))
+    }
+    rows = Verdict(name, "localization", "rows", "bulk", 3.0, 0.001, 32, Status.OK, "row 3 'the'", 0.002)
+    return Findings(layer, own, (), {"localization": rows}, evidence)
+
+
+def test_what_surely_pays_is_recommended_with_all_there_is_to_say() -> None:
+    answer = recommend(findings(*ladder(gain("clip_norm", 1.3), gain("clip", 1.1), gain("stabilize", 0.9))))
+    assert (answer.remedy, answer.params, answer.status) == (Remedy.CLIP_NORM, {"clip_norm": 1.5}, Status.OK)
+    assert (answer.gain, answer.gain_low, answer.gain_high) == (1.3, 1.25, 1.35)
+    assert answer.severity is Severity.WARNING
+    for words in ("clip_norm (its setting)", "1.30 times", "1.25 to 1.35", "a batch 1.6 times", "9.0 times the median"):
+        assert words in answer.reason
+    assert "row 3 'the'" in answer.reason
+    assert [line.split(" (")[0] for line in answer.alternatives] == ["clip", "stabilize", "a batch × 2: 1.30"]
+    assert "helps less" in answer.alternatives[0]
+    assert "harms" in answer.alternatives[1]
+    assert "64 draws" in answer.unless
+    assert {each.quantity for each in answer.because} >= {"spike_ratio", "averaging_slope"}
+
+
+def test_severity_follows_the_surest_gain() -> None:
+    assert recommend(findings(*ladder(gain("clip", 1.7)))).severity is Severity.CRITICAL
+    assert recommend(findings(*ladder(gain("clip", 1.7, 1.3)))).severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    "best",
+    [gain("clip", 1.30, 0.99), gain("clip", 1.01, 1.005, 1.015), gain("clip", 1.30, 1.10, q_value=0.2)],
+    ids=["unsure", "sure and small", "one of many"],
+)
+def test_what_does_not_surely_pay_is_not_recommended(best: Evidence) -> None:
+    answer = recommend(findings(*ladder(best, gain("stabilize", 0.9))))
+    assert (answer.remedy, answer.status, answer.gain_low) == (Remedy.NONE, Status.OK, None)
+    assert "averaging suffices" in answer.reason
+    assert "the best, clip" in answer.reason
+    assert answer.alternatives
+    assert answer.unless
+
+
+def test_gains_say_more_than_thresholds() -> None:
+    """Loud draws and a heavy tail ask for nothing where remedies were judged and none helps."""
+    heavy = findings(*ladder(gain("clip", 1.0)), slope=-0.1)
+    assert recommend(heavy).remedy is Remedy.NONE
+    unjudged = replace(heavy, evidence=())
+    assert recommend(unjudged).remedy is Remedy.STABILIZE
+
+
+@pytest.mark.parametrize("status", [Status.TOO_FEW_DRAWS, Status.ALL_ZERO, Status.NON_FINITE, Status.ONE_EXAMPLE])
+def test_what_cannot_be_judged_has_a_status_whatever_else_is_there(status: Status) -> None:
+    nothing = gain("none", None, role=EvidenceRole.BEST, status=status)
+    answer = recommend(findings(nothing, slope=-0.1))
+    assert (answer.remedy, answer.status, answer.gain) == (Remedy.NONE, status, None)
+    assert status.advice in answer.reason
+
+
+def test_a_layer_of_a_few_entries_gets_no_remedy_of_its_own() -> None:
+    answer = recommend(findings(*ladder(gain("clip", 1.7)), layer=replace(LAYER, shape=(4,))))
+    assert answer.remedy is Remedy.NONE
+
+
+def test_a_layer_leaves_it_to_the_model_where_that_does_as_much() -> None:
+    model = [replace(each, layer=None, q_value=None) for each in ladder(gain("clip_global_norm", 1.4, layer=None))]
+    covered = gain("clip_global_norm", 1.37, role=EvidenceRole.SETTING)
+    same = ladder(gain("clip_norm", 1.4), covered)
+    more = tuple(replace(each, layer=OTHER.name) for each in ladder(gain("clip", 2.0), covered))
+    answers = {answer.layer: answer for answer in recommend_all([LAYER, OTHER], [], [], [*model, *same, *more])}
+    assert answers[None].remedy is Remedy.CLIP_GLOBAL_NORM
+    assert answers[LAYER.name].remedy is Remedy.NONE
+    assert "for the whole model" in answers[LAYER.name].reason
+    assert answers[OTHER.name].remedy is Remedy.CLIP
