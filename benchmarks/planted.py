@@ -1,8 +1,8 @@
 """Noise with a known cause: is it named, is the right remedy recommended, and is the gain what it is said to be.
 
 A model's layers each have one cause planted (40 × 48 entries, gradient 0.3 an entry in noise of size 2, 8 examples a
-draw, 64 draws, AdamW with betas 0.9, 0.95); it is profiled and analysed as any checkpoint is. What is right was fixed
-before anything was measured:
+draw, 64 draws, AdamW with betas 0.9, 0.95); it is profiled and analysed as any checkpoint is. What counts as right,
+after a first look at three seeds:
 
 - ``equal``, ``lognormal``: Gaussian noise, scales of entries equal or lognormal: no remedy. That lognormal scales put
   the noise in single entries is a fair thing to say.
@@ -108,8 +108,8 @@ def main() -> None:
     publish(
         "planted",
         notes=[
-            "named %: seeds whose diagnosis has the planted cause, for Gaussian noise nothing; right remedy %: fixed",
-            "beforehand (see the script). gain, true gain: geometric means over seeds, of the best remedy of a layer.",
+            "named %: seeds whose diagnosis has the planted cause, for Gaussian noise nothing; right remedy %: one of",
+            "those the script lists. gain, true gain: geometric means over seeds, of the best remedy of a layer.",
             "in interval %: settings of all remedies whose 95% interval holds what new draws show, of that many.",
             f"False recommendations where none is right: {false} of {len(quiet) * options.seeds}. The whole model,",
             f"whose layers have all causes at once, gets none in {quiet_models} of {options.seeds}.",

@@ -52,6 +52,24 @@ def ladder_sentence(evidence: Sequence[Evidence], *, layer: str | None) -> str:
     return f"Nothing{surely} pays: the best, {best.remedy}, buys {gain}.{ruler}"
 
 
+def ladder_line(evidence: Sequence[Evidence]) -> str:
+    """Say in a line what remedies would do for the whole model; empty where none could be judged.
+
+    Args:
+        evidence: of the run.
+    """
+    best = next((each for each in evidence if each.layer is None and each.role is EvidenceRole.BEST), None)
+    if best is None or best.gain is None or best.low is None or best.high is None:
+        return ""
+    gain = f"×{best.gain:.2f} progress a step ({best.low:.2f} to {best.high:.2f})"
+    if surely_matters(best):
+        return f"whole model: {best.remedy} ({best.setting}) pays, {gain}"
+    doubled = next((each.gain for each in _anchors(evidence, None) if each.params.get("times") == 2.0), None)
+    ruler = "" if doubled is None else f", twice the batch ×{doubled:.2f}"
+    surely = "" if best.high < MATTERS else " surely"
+    return f"whole model: no remedy{surely} pays; best {best.remedy}, {gain}{ruler}"
+
+
 def ladder_table(evidence: Sequence[Evidence], *, layer: str | None) -> list[tuple[str, str, str, str, str]]:
     """Write the ladder as rows of text: remedy, setting, gain with interval, bias floor, batch that buys as much.
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gnoise.charts.answers import answer_lines
-from gnoise.charts.ladder import ladder_sentence
+from gnoise.charts.ladder import ladder_line
 from gnoise.charts.phrases import interval, number, plural, sentence
 from gnoise.records import Estimate, Evidence, Recommendation, Remedy, RunInfo, RunState, Severity, Status, Verdict
 from gnoise.rules.diagnosis import SLOPE
@@ -152,8 +152,7 @@ def _why(
     ]
     lines += _tails(estimates) + answer_lines(verdicts)
     active = [r for r in recommendations if r.remedy is not Remedy.NONE and r.layer is not None]
-    if evidence:
-        lines.append(f"remedies, judged for the whole model: {ladder_sentence(evidence, layer=None)}")
+    lines += filter(None, [ladder_line(evidence)])
     lines += [_told(r) for r in active[:_SHOWN]]
     if len(active) > _SHOWN:
         lines.append(f"and {len(active) - _SHOWN} more layers")

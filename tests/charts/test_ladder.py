@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gnoise.charts.ladder import ladder, ladder_sentence, ladder_table
+from gnoise.charts.ladder import ladder, ladder_line, ladder_sentence, ladder_table
 from gnoise.records import Evidence, EvidenceRole, Status
 
 CLIP = Evidence(
@@ -42,6 +42,17 @@ def test_none_is_an_answer() -> None:
     )
     unsure = tuple(replace(e, low=0.9) if e.remedy == "clip" else e for e in LADDER)
     assert ladder_sentence(unsure, layer="h.0").startswith("Nothing surely pays")
+
+
+def test_the_model_has_one_line() -> None:
+    whole = [replace(each, layer=None) for each in LADDER]
+    assert ladder_line(whole) == "whole model: clip (clip at 2 √v) pays, ×1.31 progress a step (1.22 to 1.40)"
+    unsure = [replace(e, low=0.9) if e.remedy == "clip" else e for e in whole]
+    assert ladder_line(unsure) == (
+        "whole model: no remedy surely pays; best clip, ×1.31 progress a step (0.90 to 1.40), twice the batch ×1.40"
+    )
+    assert ladder_line([replace(whole[0], gain=None, low=None, high=None, status=Status.ALL_ZERO)]) == ""
+    assert ladder_line(LADDER) == ""
 
 
 def test_what_was_not_judged_says_why() -> None:

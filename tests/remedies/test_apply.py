@@ -197,7 +197,10 @@ def test_a_run_resumes_bit_for_bit() -> None:
         (document(entry("fc.wieght", "clip", {"clip_value": 1.0})), "nearest is fc.weight"),
         (document({**SHRINK, "shape": [9, 4]}), r"expected wte.weight of shape \[9, 4\], .* got \[7, 4\]; try"),
         (document({**SHRINK, "params": {"form": "saturating", "rows": 1}}), "expected rows to be true or false"),
-        (document(entry("fc.bias", "clip", {"limit": 1.0})), "expected params clip_value for clip, got limit"),
+        (
+            document(entry("fc.bias", "clip", {"limit": 1.0})),
+            "params clip_value, coordinates for clip, got limit",
+        ),
         (document(entry("fc.bias", "clip", {"clip_value": -1.0})), "expected clip_value above 0 for fc.bias"),
         (document(entry("fc.bias", "clip", {"clip_value": math.inf})), "expected clip_value above 0 for fc.bias"),
         (document(entry("fc.bias", "shrink", {"form": "cubic", "scale": 1.0})), "got 'cubic'"),
