@@ -1,5 +1,7 @@
 """The printed code does what ``apply`` does, to the bit, in each kind of training script."""
 
+import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -25,6 +27,7 @@ def document(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"format": "gnoise.recommendations", "version": 1, "recommendations": list(entries)}
 
 
+HAS_LIGHTNING = importlib.util.find_spec("lightning") is not None
 TABLE, BLOCK = "transformer.wte.weight", "transformer.h.0.attn.c_attn.weight"
 EVERY = document(
     entry(TABLE, "shrink", form="saturating", rows=True, scale=1e-4),
@@ -114,14 +117,52 @@ def test_a_trainer_by_hand_is_apply(tmp_path: Path) -> None:
     assert found["apply:stabilize:0.7:0.9:1:others"].state.per_tensor["steps"].max() == 6.0
 
 
+def fit(module: Any, batches: list[torch.Tensor]) -> None:
+    """Train with Lightning where it is installed, else do what its loop does."""
+    if HAS_LIGHTNING:
+        off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+        trainer = importlib.import_module("lightning").Trainer(
+            max_epochs=1, accelerator="cpu", **dict.fromkeys(off, False)
+        )
+        trainer.fit(module, torch.utils.data.DataLoader(batches, batch_size=None))
+        return
+    optimizer = module.configure_optimizers()
+    for number, batch in enumerate(batches):
+        optimizer.zero_grad()
+        module.training_step(batch, number).backward()
+        optimizer.step()
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own advice
 def test_a_lightning_module_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in = ModuleType("lightning")
-    stand_in.LightningModule = nn.Module
-    monkeypatch.setitem(sys.modules, "lightning", stand_in)
-    made = ran(by_hand(document(entry("fc.weight", "clip", clip_value=0.5)), loop="lightning"))["ModuleWithRemedies"]()
-    made.fc = nn.Linear(3, 2)
-    (found,) = wrapped(made.configure_optimizers()).values()
-    assert found.parameters == (made.fc.weight,)
+    if not HAS_LIGHTNING:
+        stand_in = ModuleType("lightning")
+        stand_in.LightningModule = nn.Module
+        monkeypatch.setitem(sys.modules, "lightning", stand_in)
+    clip = document(entry("fc.weight", "clip", clip_value=0.5), entry(None, "stabilize", gammas=[0.7, 0.9]))
+    printed = ran(by_hand(clip, loop="lightning"))["ModuleWithRemedies"]
+
+    class Fitted(printed):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.fc = nn.Linear(3, 2)
+
+        def training_step(self, batch: torch.Tensor, number: int) -> torch.Tensor:
+            return self.fc(batch).pow(4).sum()
+
+    batches = list(torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(1)))
+    module, twin, bare = Fitted(), Fitted(), Fitted()
+    fit(module, batches)
+    for model, switch in ((twin, lambda optimizer: apply(clip, twin, optimizer)), (bare, lambda optimizer: None)):
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+        switch(optimizer)
+        for number, batch in enumerate(batches):
+            optimizer.zero_grad()
+            model.training_step(batch, number).backward()
+            optimizer.step()
+    assert same(list(module.parameters()), list(twin.parameters()))
+    assert not same(list(module.parameters()), list(bare.parameters()))
 
 
 @pytest.mark.parametrize("loop", LOOPS)
