@@ -1,0 +1,1 @@
+"""Triton source: imported only where it runs, for Triton need not be installed."""
