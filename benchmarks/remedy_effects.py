@@ -43,13 +43,13 @@ from gnoise.remedies import (
 Make = Callable[[Optimizer], Transform]
 Copies = list[list[list[nn.Parameter]]]
 """Parameters by rate, seed and tensor."""
-NOISES = ("gaussian", "cauchy", "spiky", "rare rows")
+NOISES = ("equal gaussian", "gaussian", "cauchy", "spiky", "rare rows")
 LAYERS = ("gaussian", "loud layer")
 """Noises for which it matters that there are layers."""
 RATES = {
-    "SGD": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
-    "AdamW": (0.01, 0.03, 0.1, 0.3),
-    "Muon": (0.03, 0.06, 0.12, 0.25, 0.5),
+    "SGD": (0.001, 0.002, 0.003, 0.006, 0.01, 0.02, 0.03, 0.06, 0.1, 0.2, 0.3),
+    "AdamW": (0.01, 0.02, 0.03, 0.06, 0.1, 0.2, 0.3),
+    "Muon": (0.06, 0.09, 0.12, 0.18, 0.25),
 }
 COLUMNS = ("problem", "optimizer", "noise", "remedy", "rate", "loss", "low", "high", "diverged")
 TUNING = 6
@@ -150,7 +150,9 @@ def network() -> Problem:
 
 
 def planted(noise: str, grads: Sequence[Tensor], units: Sequence[float], generator: torch.Generator) -> list[Tensor]:
-    """Return noisy gradients of all seeds: unequal Gaussian noise in each, and on top of it what the name says.
+    """Return noisy gradients of all seeds: Gaussian noise in each, and on top of it what the name says.
+
+    Its standard deviations are lognormal over entries (0.5 in log), except where the name says that they are equal.
 
     Args:
         noise: one of NOISES or LAYERS.
@@ -163,7 +165,8 @@ def planted(noise: str, grads: Sequence[Tensor], units: Sequence[float], generat
     found: list[Tensor] = []
     for place, (grad, unit) in enumerate(zip(grads, units, strict=True)):
         shape = grad.shape[1:]
-        scales = unit * torch.exp(0.5 * torch.randn(shape[1:], generator=torch.Generator().manual_seed(3)))
+        spread = 0.0 if noise == "equal gaussian" else 0.5
+        scales = unit * torch.exp(spread * torch.randn(shape[1:], generator=torch.Generator().manual_seed(3)))
         extra = scales * torch.randn(shape, generator=generator)
         if noise == "cauchy":
             hit = torch.rand(shape, generator=generator) < _SHARE

@@ -60,9 +60,12 @@ def clip_coordinates(limit: float = 10.0, *, decay: float = 0.999, adam: Optimiz
         times = limit / math.sqrt(1.0 - decay ** max(int(steps), 1))
         for _, (parts, averages) in batches(grads, second):
             entries = widened(parts)
-            changed = _clip_to_(entries, averages, [times] * len(parts))
-            torch._foreach_mul_(averages, decay)
-            torch._foreach_addcmul_(averages, entries, entries, 1.0 - decay)
+            squares = list(torch._foreach_mul(entries, entries))  # for the check and for the average
+            changed = _clip_to_(entries, averages, [times] * len(parts), squares=squares)
+            if changed:
+                torch._foreach_copy_(squares, entries)
+                torch._foreach_mul_(squares, entries)
+            torch._foreach_lerp_(averages, squares, 1.0 - decay)
             if changed:
                 for average in averages:
                     average.nan_to_num_(nan=0.0, posinf=0.0)
@@ -93,13 +96,16 @@ def _clip_by_adam(
     return update
 
 
-def _clip_to_(entries: list[Tensor], averages: list[Tensor], times: list[float]) -> bool:
+def _clip_to_(
+    entries: list[Tensor], averages: list[Tensor], times: list[float], *, squares: list[Tensor] | None = None
+) -> bool:
     """Clip to ±times · √average in place, unbounded where the average is zero; say whether anything may have changed.
 
     On a CPU a part where every square lies within its bound, as most do, is only looked at.
     """
     if entries[0].device.type == "cpu":
-        apart = [i for i, c in enumerate(times) if not _within(entries[i], averages[i], c)]
+        slack = _slack(entries, averages, times) if squares is None else _slack_of(squares, averages, times)
+        apart = [i for i, least in enumerate(slack) if not least >= 0.0]  # NaN is apart
     else:
         apart = list(range(len(entries)))
     if not apart:
@@ -114,8 +120,15 @@ def _clip_to_(entries: list[Tensor], averages: list[Tensor], times: list[float])
     return True
 
 
-def _within(entry: Tensor, average: Tensor, times: float) -> bool:
-    return bool(torch.addcmul(average, entry, entry, value=-1.0 / times**2).min() >= 0.0)
+def _slack(entries: list[Tensor], averages: list[Tensor], times: list[float]) -> list[float]:
+    """Return the least of average − (entry / times)² of each part."""
+    each = zip(entries, averages, times, strict=True)
+    return [torch.addcmul(v, x, x, value=-1.0 / c**2).amin().item() for x, v, c in each]
+
+
+def _slack_of(squares: list[Tensor], averages: list[Tensor], times: list[float]) -> list[float]:
+    """Do the same with squares at hand."""
+    return [torch.sub(v, x, alpha=1.0 / c**2).amin().item() for x, v, c in zip(squares, averages, times, strict=True)]
 
 
 def _clip_(entries: Tensor, limit: float) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from gnoise.remedies.shards import local, total
 from gnoise.remedies.transform import book_dtype
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 19
 """Entries worked on at a time on a CPU: gradient and scratch stay in its cache from one operation to the next."""
 _NARROW = (torch.float16, torch.bfloat16)
 

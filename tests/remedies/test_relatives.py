@@ -121,6 +121,16 @@ def test_rows_by_hand_whatever_the_shape() -> None:
     torch.testing.assert_close(vector, expected[1])
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-20, 1e15])
+def test_rows_of_any_size_follow_the_formula(unit: float) -> None:
+    size = unit * torch.tensor([[1.0], [50.0], [1e-3]], dtype=torch.float64)
+    loud = size * torch.ones(3, 200, dtype=torch.float64)
+    loud[:, 20] *= -40.0  # between the runs of entries that a row's scale is read from
+    (found,), _ = _once(shrink("saturating", 3.0 * unit, rows=True, gain=2.0), loud.float())
+    limits = (2.0 * size).clamp(min=3.0 * unit)
+    torch.testing.assert_close(found, (loud / (1.0 + (loud / limits) ** 2).sqrt()).float(), rtol=1e-5, atol=0.0)
+
+
 def test_rows_are_for_the_saturating_form() -> None:
     with pytest.raises(UserError, match="saturating"):
         shrink("rational", rows=True)
