@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from gnoise.charts.chart import GREY, Chart, style
 from gnoise.records import Evidence, EvidenceRole, Status
-from gnoise.rules.by_evidence import MATTERS, surely_matters
+from gnoise.rules.matters import MATTERS, surely_matters
 
 _BLUE, _ORANGE = "rgb(43, 140, 190)", "rgb(230, 97, 1)"
 _BATCH = "batch"

@@ -2,14 +2,11 @@
 
 from gnoise.records import Evidence, Recommendation, Remedy, Severity, Status
 from gnoise.rules.diagnosis import diagnose
+from gnoise.rules.matters import MATTERS, surely_matters
 from gnoise.rules.rule import Findings
 
-MATTERS = 1.02
-"""A remedy must surely buy this much, at the low end of its interval: less is not worth a line of code."""
 MUCH = 1.5
 """From here on it is a fault to go without."""
-SURE = 0.05
-"""And so must its p-value be, adjusted for the number of layers."""
 FEWEST_ENTRIES = 16
 """Fewer entries gain too little for a remedy of their own, whatever it buys them."""
 _DISTORTS = 0.03
@@ -45,12 +42,6 @@ def recommend(findings: Findings) -> Recommendation | None:
     )
 
 
-def surely_matters(best: Evidence) -> bool:
-    """Tell whether a gain is surely worth having, the number of layers looked at allowed for."""
-    p_value = best.p_value if best.q_value is None else best.q_value
-    return best.low is not None and best.low >= MATTERS and p_value is not None and p_value <= SURE
-
-
 def gain_words(evidence: Evidence) -> str:
     """``1.31 times the progress per step of no remedy (95% interval 1.22 to 1.40), as a batch 1.9 times as large``."""
     words = f"{evidence.gain:.2f} times the progress per step of no remedy (95% interval {_interval(evidence)})"
@@ -62,7 +53,13 @@ def gain_words(evidence: Evidence) -> str:
 def alternatives(findings: Findings, chosen: Evidence | None) -> tuple[str, ...]:
     """Say how the remedies that were not chosen did, the best of them first, and what a larger batch would buy."""
     others = [each for each in findings.ladder if chosen is None or each.remedy != chosen.remedy]
-    return (*(_why_not(each, chosen) for each in others), *(_ruler(each) for each in findings.anchors))
+    return (*(_why_not(each, _rival(each, chosen)) for each in others), *(_ruler(each) for each in findings.anchors))
+
+
+def _rival(other: Evidence, chosen: Evidence | None) -> Evidence | None:
+    """Compare only like with like: what a layer's rate buys is the whole model's gain."""
+    rates = [each is not None and each.remedy == Remedy.LAYERWISE_LR for each in (other, chosen)]
+    return chosen if rates[0] == rates[1] else None
 
 
 def _why_not(other: Evidence, chosen: Evidence | None) -> str:
@@ -74,8 +71,10 @@ def _why_not(other: Evidence, chosen: Evidence | None) -> str:
         verdict = "not surely better than nothing"
     elif chosen is not None and chosen.low is not None and other.high >= chosen.low:
         verdict = "not surely worse than the one above"
+    elif chosen is not None:
+        verdict = "helps less"
     else:
-        verdict = f"helps{' less' if chosen is not None else ', too little to matter'}"
+        verdict = "helps" if surely_matters(other) else "helps, too little to matter"
     lost = 0.0 if other.bias_floor is None else 1.0 - other.bias_floor
     floor = f"; with no noise at all it would cost {lost:.0%}" if lost > _DISTORTS else ""
     return f"{other.remedy} ({other.setting}): {other.gain:.2f} ({_interval(other)}), {verdict}{floor}"

@@ -24,8 +24,8 @@ def resolve(recommendations: Sequence[Recommendation], subjects: Sequence[Findin
 def _left(own: Recommendation, findings: Findings, of_model: Evidence) -> Recommendation:
     if own.remedy in (Remedy.NONE, Remedy.LAYERWISE_LR) or own.gain_low is None:
         return own
-    high = next((each.high for each in findings.evidence if _same(each, of_model)), None)
-    if high is None or high < own.gain_low:
+    gain = next((each.gain for each in findings.evidence if _same(each, of_model)), None)
+    if gain is None or gain < own.gain_low:
         return own
     return replace(
         own,

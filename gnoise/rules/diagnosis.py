@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gnoise.records import Estimate
+from gnoise.rules.matters import slower
 from gnoise.rules.noise_ratio import RATIO, noise_ratio
 from gnoise.rules.rule import Findings
 
@@ -55,6 +56,8 @@ def diagnose(findings: Findings) -> Diagnosis:
     ratio = noise_ratio(findings)
     if ratio is not None and ratio.low >= RATIO:
         said.append(("noisy layer", f"its noise scale is {ratio.value:.0f} times the median of its family"))
+    elif slower(findings) is not None:
+        said.append(("noisy layer", "a smaller learning rate here would buy the whole model something"))
     names = ("spike_ratio", "averaging_slope", "alpha_draws", "b_simple")
     return Diagnosis(
         causes=tuple(dict.fromkeys(cause for cause, _ in said)),

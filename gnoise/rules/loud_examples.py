@@ -1,7 +1,8 @@
 """Single examples far above the rest: a data fault until shown otherwise."""
 
 from gnoise.records import Recommendation, Remedy, Severity
-from gnoise.rules.by_evidence import MATTERS, alternatives, gain_words, surely_matters
+from gnoise.rules.by_evidence import alternatives, gain_words
+from gnoise.rules.matters import MATTERS, surely_matters
 from gnoise.rules.rule import Findings
 
 LOUD = 3.0

@@ -1,8 +1,9 @@
 """No remedy, and why: because none pays, because averaging suffices, or because it cannot be told yet."""
 
 from gnoise.records import Estimate, Evidence, Recommendation, Remedy, Status
-from gnoise.rules.by_evidence import MATTERS, alternatives
+from gnoise.rules.by_evidence import alternatives
 from gnoise.rules.diagnosis import SLOPE, SPIKE
+from gnoise.rules.matters import MATTERS
 from gnoise.rules.rule import Findings
 
 _MODEL_EVIDENCE = ("spike_ratio", "example_spike_ratio", "b_simple")

@@ -21,7 +21,7 @@ from gnoise.runfile.run import Run, open_run
 from gnoise.runfile.write import write_findings
 from gnoise.stats import STATISTICS, AnyStatistic, NormSums, Subject
 from gnoise.stats.discovery import control_discoveries
-from gnoise.stats.evidence import ARMS, Arm, Ladders, simulated_optimizer
+from gnoise.stats.evidence import ARMS, LAYERWISE_LR, Ladders, simulated_optimizer
 
 
 def analyze(path: str | Path, *, remedies: Sequence[str] | None = None) -> None:
@@ -34,17 +34,19 @@ def analyze(path: str | Path, *, remedies: Sequence[str] | None = None) -> None:
     Raises:
         UserError: the file cannot be read as a run, or there is no remedy of a name.
     """
-    arms = _arms(remedies)
+    _check(remedies)
     with open_run(path) as run:
-        findings, evidence = find_all(run, arms)
+        findings, evidence = find_all(run, remedies)
         estimates = [finding for finding in findings if isinstance(finding, Estimate)]
         verdicts = [finding for finding in findings if isinstance(finding, Verdict)]
         recommendations = recommend_all(run.layers, estimates, verdicts, evidence)
     write_findings(Path(path), findings, recommendations, evidence)
 
 
-def find_all(run: Run, arms: Sequence[Arm] = ARMS) -> tuple[list[Finding], list[Evidence]]:
-    """Fit every statistic and judge every arm, the whole model first, then layer by layer; then compare layers."""
+def find_all(run: Run, remedies: Sequence[str] | None = None) -> tuple[list[Finding], list[Evidence]]:
+    """Fit every statistic and judge every remedy, the whole model first, then layer by layer; then compare layers."""
+    arms = [arm for arm in ARMS if remedies is None or arm.remedy in remedies]
+    rates = remedies is None or LAYERWISE_LR in remedies
     draws = run.draws
     model = Subject(layer=None, draws=draws, optimizer=run.info.optimizer)
     found: list[Finding] = []
@@ -52,7 +54,7 @@ def find_all(run: Run, arms: Sequence[Arm] = ARMS) -> tuple[list[Finding], list[
     for statistic in STATISTICS:
         if statistic.whole_model:
             found += _apply(statistic, model, {NormSample: run.model_norms})
-    sums, ladders = NormSums(draws), Ladders(simulated_optimizer(run.info.optimizer), arms)
+    sums, ladders = NormSums(draws), Ladders(simulated_optimizer(run.info.optimizer), arms, rates=rates)
     for layer in run.layers:
         subject = Subject(layer=layer, row_labels=run.row_labels(layer), draws=draws, optimizer=run.info.optimizer)
         samples = run.samples(layer.name)
@@ -66,14 +68,13 @@ def find_all(run: Run, arms: Sequence[Arm] = ARMS) -> tuple[list[Finding], list[
     return [finding for finding in found if isinstance(finding, Estimate)] + verdicts, ladders.rows()
 
 
-def _arms(remedies: Sequence[str] | None) -> tuple[Arm, ...]:
-    known = list(dict.fromkeys(arm.remedy for arm in ARMS))
+def _check(remedies: Sequence[str] | None) -> None:
+    known = [*dict.fromkeys(arm.remedy for arm in ARMS), LAYERWISE_LR]
     for name in remedies or ():
         if name not in known:
             raise UserError(
                 f"expected remedies among {', '.join(known)}, got {name!r}; try --remedies {','.join(known[:2])}"
             )
-    return tuple(arm for arm in ARMS if remedies is None or arm.remedy in remedies)
 
 
 def _apply(statistic: AnyStatistic, subject: Subject, samples: Mapping[type, Any]) -> Sequence[Finding]:

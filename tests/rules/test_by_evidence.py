@@ -103,3 +103,44 @@ def test_a_layer_leaves_it_to_the_model_where_that_does_as_much() -> None:
     assert answers[LAYER.name].remedy is Remedy.NONE
     assert "for the whole model" in answers[LAYER.name].reason
     assert answers[OTHER.name].remedy is Remedy.CLIP
+
+
+def rate(value: float, low: float | None = None) -> Evidence:
+    return replace(gain("layerwise_lr", value, low), params={"lr_multiplier": 0.25}, setting="rate × 0.25")
+
+
+def test_a_smaller_rate_is_given_where_it_surely_buys_the_model_something() -> None:
+    nothing = gain("clip", 1.0)
+    answer = recommend(findings(*ladder(nothing), rate(1.2)))
+    assert (answer.remedy, answer.params, answer.gain) == (Remedy.LAYERWISE_LR, {"lr_multiplier": 0.25}, 1.2)
+    assert "a learning rate 0.25 times as large would have bought the whole model 1.20 times" in answer.reason
+    assert [line.split(" (")[0] for line in answer.alternatives] == ["clip", "a batch × 2: 1.30"]
+    assert recommend(findings(*ladder(nothing), rate(1.2, 1.01))).remedy is Remedy.NONE
+
+
+def test_a_layers_own_remedy_goes_before_its_rate() -> None:
+    answer = recommend(findings(*ladder(gain("clip", 1.2)), rate(1.4)))
+    assert answer.remedy is Remedy.CLIP
+    assert any(line.startswith("layerwise_lr (rate × 0.25): 1.40") and "helps" in line for line in answer.alternatives)
+
+
+def test_a_noise_scale_alone_is_no_reason_once_rates_are_judged() -> None:
+    """The same layer, twelve times as noisy as its kind, whose smaller rate is known to buy nothing."""
+
+    def scale(value: float) -> dict[str, Estimate]:
+        return {"b_simple": Estimate(LAYER.name, "b_simple", value, value, value, None, 64, Status.OK)}
+
+    noisy = replace(findings(), own=scale(120.0), peers=(scale(10.0),) * 4, verdicts={})
+    assert recommend(noisy).remedy is Remedy.LAYERWISE_LR
+    assert recommend(replace(noisy, evidence=(*ladder(gain("clip", 1.0)), rate(0.99)))).remedy is Remedy.NONE
+
+
+def test_a_layer_keeps_its_own_remedy_where_the_models_buys_it_less() -> None:
+    def answers(in_layer: float) -> Remedy:
+        of_model = ladder(gain("clip", 1.2, layer=None))
+        here = replace(gain("clip", in_layer, in_layer - 0.4, in_layer + 0.4), role=EvidenceRole.SETTING)
+        given = recommend_all([LAYER], [], (), (*of_model, *ladder(gain("clip_norm", 2.0, 1.7)), here))
+        return given[1].remedy
+
+    assert answers(1.4) is Remedy.CLIP_NORM
+    assert answers(1.8) is Remedy.NONE

@@ -5,11 +5,15 @@ from gnoise.stats.evidence.gain import BATCH, Gain, batch_gains, best_gain, equi
 from gnoise.stats.evidence.ladder import Ladders
 from gnoise.stats.evidence.optimizers import Simulated, adam, sgd, sign, simulated_optimizer
 from gnoise.stats.evidence.progress import Progress, add_progress, measure_progress
+from gnoise.stats.evidence.rates import EVERY_RATE, LAYERWISE_LR, RATES, every_rate_progress, rate_progress
 
 __all__ = [
     "ARMS",
     "BATCH",
+    "EVERY_RATE",
+    "LAYERWISE_LR",
     "NONE",
+    "RATES",
     "Arm",
     "Gain",
     "Gradients",
@@ -21,8 +25,10 @@ __all__ = [
     "batch_gains",
     "best_gain",
     "equivalent_batch",
+    "every_rate_progress",
     "gains",
     "measure_progress",
+    "rate_progress",
     "setting_gains",
     "sgd",
     "sign",

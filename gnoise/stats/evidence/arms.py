@@ -60,6 +60,7 @@ class Arm:
         for_model: whether the model can be given it with one set of parameters.
         by_coordinate: whether it keeps a scale for each coordinate, and so needs :attr:`Gradients.filling`.
         redescends: whether it deletes what is large enough, a rare token's true gradient included.
+        rate: of arms that leave gradients alone and change learning rates, see :mod:`gnoise.stats.evidence.rates`.
     """
 
     remedy: str
@@ -70,6 +71,7 @@ class Arm:
     for_model: bool = False
     by_coordinate: bool = False
     redescends: bool = False
+    rate: float | None = None
 
 
 NONE = Arm("none", "", lambda g: g.values)

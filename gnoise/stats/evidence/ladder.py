@@ -23,6 +23,7 @@ from gnoise.stats.evidence.arms import ARMS, Arm
 from gnoise.stats.evidence.gain import Gain, batch_gains, best_gain, gains, setting_gains
 from gnoise.stats.evidence.optimizers import Simulated
 from gnoise.stats.evidence.progress import Progress, add_progress, measure_progress
+from gnoise.stats.evidence.rates import every_rate_progress, rate_progress
 
 _ALONE = 0.5
 """One example with more than this share of all squared norms decides alone what any remedy gains."""
@@ -36,12 +37,13 @@ class Ladders:
     Args:
         optimizer: what the updates go through.
         arms: to be judged.
+        rates: whether learning rates of single layers are judged as well.
     """
 
-    def __init__(self, optimizer: Simulated, arms: Sequence[Arm] = ARMS) -> None:
-        self._optimizer, self._arms = optimizer, tuple(arms)
+    def __init__(self, optimizer: Simulated, arms: Sequence[Arm] = ARMS, *, rates: bool = True) -> None:
+        self._optimizer, self._arms, self._rates = optimizer, tuple(arms), rates
         self._rows: list[Evidence] = []
-        self._parts: list[Progress] = []
+        self._parts: dict[str, Progress] = {}
         self._problems: list[Status] = []
 
     def add(self, layer: Layer, samples: LayerSamples) -> None:
@@ -56,17 +58,22 @@ class Ladders:
             self._problems.append(progress)
             self._rows.append(_nothing(layer.name, progress))
             return
-        self._parts.append(progress.scaled(layer.numel / samples.coordinates.index.size))
+        self._parts[layer.name] = progress.scaled(layer.numel / samples.coordinates.index.size)
         self._rows += _rows(layer.name, progress, lambda arm: _suits(arm, layer))
 
     def rows(self) -> list[Evidence]:
         """Rank the whole model first, then layer by layer, with p-values adjusted for the number of layers."""
-        of_layers = _adjusted(self._rows)
         if not self._parts:
             status = self._problems[0] if self._problems else Status.TOO_FEW_DRAWS
-            return [_nothing(None, status), *of_layers]
-        whole = add_progress(self._parts)
-        return [*_rows(None, whole, lambda arm: arm.for_model), *of_layers]
+            return [_nothing(None, status), *self._rows]
+        parts = list(self._parts.values())
+        whole = add_progress(parts)
+        of_model, of_layers = _rows(None, whole, lambda arm: arm.for_model), list(self._rows)
+        if self._rates and len(parts) > 1:
+            of_model += _of_rates(None, every_rate_progress(parts))
+            for name, part in self._parts.items():
+                of_layers += _of_rates(name, rate_progress(whole, part))
+        return [*of_model, *_adjusted(of_layers)]
 
     def _measure(self, norms: NormSample, coordinates: CoordinateSample) -> Progress | Status:
         if _one_example(norms, coordinates.values):
@@ -99,6 +106,12 @@ def _rows(layer: str | None, progress: Progress, allowed: Callable[[Arm], bool])
         _row(layer, each, EvidenceRole.SETTING, progress.draws)
         for each in (*setting_gains(progress), *batch_gains(progress))
     ]
+
+
+def _of_rates(layer: str | None, progress: Progress) -> list[Evidence]:
+    """One row for the rate of choice, and one for each; none is the layer's best, whose gains are the layer's own."""
+    chosen = [_row(layer, each, EvidenceRole.REMEDY, progress.draws) for each in gains(progress)]
+    return chosen + [_row(layer, each, EvidenceRole.SETTING, progress.draws) for each in setting_gains(progress)]
 
 
 def _row(layer: str | None, gain: Gain, role: EvidenceRole, draws: int) -> Evidence:

@@ -28,6 +28,10 @@ _FEWEST = 16
 _OWN = BLOCKS // _FOLDS
 _MEDIAN_OF_GAUSSIAN = 0.6744897501960817
 
+LEFT_OUT = np.where(np.arange(BLOCKS)[:, None] % _FOLDS == np.arange(_FOLDS), 1.0 - 1.0 / _OWN, 0.5)
+"""(k - 1)/k by block and fold: a block is one of k = 4 that make its own fold's updates, and in the other fold one of
+the k = 2 a gradient is taken from."""
+
 Values = Float[np.ndarray, "draws coords"]
 PerArm = Float[np.ndarray, " arms"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gnoise.records import Evidence, EvidenceRole, Kind, Layer, LayerSamples, Status
-from gnoise.stats.evidence import ARMS, BATCH, Arm, Ladders, sgd
+from gnoise.stats.evidence import ARMS, BATCH, EVERY_RATE, LAYERWISE_LR, RATES, Arm, Ladders, sgd
 from tests.contract.samples import LAYER, gaussian, layer_samples
 
 REMEDIES = set(dict.fromkeys(arm.remedy for arm in ARMS))
@@ -46,9 +46,10 @@ def test_every_remedy_and_setting_of_every_layer_has_its_row() -> None:
     assert len(set(keys)) == len(keys)
     for layer in (None, LAYER.name, second.name):
         own = [row for row in rows if row.layer == layer]
-        assert {row.remedy for row in own if row.role is EvidenceRole.REMEDY} == REMEDIES
+        assert {row.remedy for row in own if row.role is EvidenceRole.REMEDY} == {*REMEDIES, LAYERWISE_LR}
         settings = [row.setting for row in own if row.role is EvidenceRole.SETTING and row.remedy != BATCH]
-        assert settings == [arm.setting for arm in ARMS]
+        rates = EVERY_RATE if layer is None else RATES
+        assert settings == [arm.setting for arm in (*ARMS, *rates)]
         assert [row.setting for row in own if row.remedy == BATCH] == ["× 2", "× 4"]
         assert sum(row.role is EvidenceRole.BEST for row in own) == 1
     for row in rows:
@@ -67,6 +68,15 @@ def test_the_whole_models_remedies_are_no_layers_best_and_the_other_way_round() 
     assert best[LAYER.name].remedy in ("clip_norm", "stabilize")
     assert best[LAYER.name].params
     assert min(row.low or 0.0 for row in best.values()) > 1.2
+
+
+def test_rates_are_judged_where_there_are_two_layers_and_never_a_layers_best() -> None:
+    rows = _rows({LAYER: layer_samples(gaussian())})
+    assert all(row.remedy != LAYERWISE_LR for row in rows)
+    second = replace(LAYER, name="second")
+    rows = _rows({LAYER: layer_samples(gaussian()), second: layer_samples(_loud(1))}, ())
+    assert {row.remedy for row in rows} == {LAYERWISE_LR, BATCH}
+    assert not [row for row in rows if row.role is EvidenceRole.BEST]
 
 
 def test_a_token_row_is_never_recommended_what_deletes_rare_gradients() -> None:
