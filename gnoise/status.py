@@ -24,6 +24,11 @@ class Status(StrEnum):
     NO_BULK = "no_bulk"
     ONE_LINE = "one_line"
     ONE_EXAMPLE = "one_example"
+    TOO_FEW_SEEDS = "too_few_seeds"
+    NO_SCALE = "no_scale"
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+    FAILED = "failed"
 
     @property
     def advice(self) -> str:
@@ -49,5 +54,10 @@ _ADVICE: dict[Status, str] = {
     Status.NOT_COLLECTED: "this run is of before this was collected: profile the checkpoint again",
     Status.NO_BULK: "the noise has fewer directions than half of the matrix: profile with a larger --batch-size",
     Status.ONE_EXAMPLE: "one example makes more than half of the squared gradient norms: read that example first",
+    Status.TOO_FEW_SEEDS: "fewer than two pairs of trainings: give the trial more --seeds or a larger --budget",
+    Status.NO_SCALE: "ten percent more steps did not lower the loss for sure: give the trial more --steps or --seeds",
+    Status.DIVERGED: "the loss left the range of numbers or doubled: try a smaller --lr",
+    Status.OUT_OF_MEMORY: "this arm did not fit in memory: try a smaller --batch-size",
+    Status.FAILED: "this arm broke off with an error: its curve says where",
     Status.ONE_LINE: "a single row or column has no rows and columns to compare: read its tail index instead",
 }

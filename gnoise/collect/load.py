@@ -55,4 +55,10 @@ def load_workload(
         row_labels=model.row_labels,
         optimizer=model.optimizer,
         second_moments=model.second_moments,
+        optimizer_state=model.optimizer_state,
+        references={
+            name: value
+            for name, value in (("data", reference), ("factory", factory), ("loss", loss))
+            if value is not None
+        },
     )

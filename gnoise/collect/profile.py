@@ -180,6 +180,7 @@ def run_info(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         examples=workload.examples,
         optimizer=dict(workload.optimizer),
+        references=dict(workload.references),
     )
 
 

@@ -31,6 +31,8 @@ class Workload:
         row_labels: token text behind embedding and head rows; empty without a tokenizer.
         optimizer: hyper-parameters found in the checkpoint.
         second_moments: Adam's v of each parameter by name, bias-corrected; empty without optimizer state.
+        optimizer_state: all that the checkpoint's optimizer keeps, by parameter name; empty without any that fits.
+        references: ``data``, ``factory`` and ``loss`` as they were given or found; what loads this again.
     """
 
     module: nn.Module
@@ -45,6 +47,8 @@ class Workload:
     row_labels: tuple[str, ...] = ()
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
     second_moments: Mapping[str, Tensor] = field(default_factory=dict)
+    optimizer_state: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
 
 
 def move(batch: Batch, device: torch.device) -> Batch:

@@ -29,6 +29,7 @@ class LoadedModel:
         vocab_size: tokens in the vocabulary; ``None`` without tokens.
         optimizer: hyper-parameters found in the checkpoint; empty without any.
         second_moments: Adam's v by parameter name, bias-corrected; empty without optimizer state.
+        optimizer_state: all that torch's optimizer keeps, by parameter name; empty without any that fits.
         row_labels: text of each token, for embedding and head rows; empty without a tokenizer.
         default_data: training data found beside the checkpoint; ``None`` without any.
         tokenizer: the checkpoint's ``tokenizer.json``; ``None`` without one.
@@ -43,6 +44,7 @@ class LoadedModel:
     vocab_size: int | None = None
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
     second_moments: Mapping[str, Tensor] = field(default_factory=dict)
+    optimizer_state: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     row_labels: tuple[str, ...] = ()
     default_data: str | None = None
     tokenizer: Path | None = None

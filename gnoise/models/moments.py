@@ -1,4 +1,4 @@
-"""Adam's second moments, as a checkpoint's optimizer left them."""
+"""An optimizer's state, as a checkpoint left it, under the names of the parameters it belongs to."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +13,21 @@ _DEFAULT_BETA = 0.999
 def second_moments(checkpoint: object, module: nn.Module) -> dict[str, Tensor]:
     r"""Find $\hat v = v / (1 - \beta_2^t)$ of every parameter in an optimizer's ``state_dict``.
 
+    Args:
+        checkpoint: what the file held.
+        module: the network the optimizer worked on.
+
+    Returns:
+        by parameter name, in float32; empty where there is no such state, or none that fits the module.
+    """
+    moments = {name: _moment(entry, beta) for name, (entry, beta) in _by_name(checkpoint, module).items()}
+    found = {name: moment for name, moment in moments.items() if moment is not None}
+    return found if len(found) == len(moments) else {}
+
+
+def optimizer_state(checkpoint: object, module: nn.Module) -> dict[str, dict[str, Tensor]]:
+    """Find what an optimizer's ``state_dict`` keeps for every parameter, so that training can go on from there.
+
     The state is kept by number. Names come from the groups where they have them (``param_names``); otherwise numbers
     follow ``named_parameters()``, or nanoGPT's order, matrices before vectors, whichever fits all shapes.
 
@@ -21,21 +36,44 @@ def second_moments(checkpoint: object, module: nn.Module) -> dict[str, Tensor]:
         module: the network the optimizer worked on.
 
     Returns:
-        by parameter name, in float32; empty where there is no state, or none that fits the module.
+        by parameter name, e.g. ``step``, ``exp_avg`` and ``exp_avg_sq``, in float32; empty where there is no state, a
+        number in it is not finite, or none fits the module.
     """
+    found = {
+        name: {
+            key: torch.as_tensor(value).detach().to(torch.float32) for key, value in entry.items() if _is_kept(value)
+        }
+        for name, (entry, _) in _by_name(checkpoint, module).items()
+    }
+    sound = all(bool(torch.isfinite(value).all()) for entry in found.values() for value in entry.values())
+    return found if sound and any(found.values()) else {}
+
+
+def _is_kept(value: object) -> bool:
+    return isinstance(value, (int, float, Tensor)) and not isinstance(value, bool)
+
+
+def _by_name(checkpoint: object, module: nn.Module) -> dict[str, tuple[Mapping[str, Any], float]]:
+    """Match entries to parameters; return each with its group's second beta."""
     state = _optimizer_state(checkpoint)
     if state is None:
         return {}
     entries, groups = state
-    numbers = [number for group in groups for number in group["params"]]
-    betas = [_beta(group) for group in groups for _ in group["params"]]
-    moments = [_moment(entries.get(number), beta) for number, beta in zip(numbers, betas, strict=True)]
+    found = [(entries.get(number), _beta(group)) for group in groups for number in group["params"]]
     parameters = dict(module.named_parameters())
     for names in _orders(groups, parameters):
-        pairs = list(zip(names, moments, strict=False))
-        if len(names) == len(moments) and all(v is not None and v.shape == parameters[n].shape for n, v in pairs):
-            return {name: moment for name, moment in pairs if moment is not None}
+        if len(names) == len(found):
+            pairs = {name: (entry, beta) for name, (entry, beta) in zip(names, found, strict=True)}
+            kept = {name: pair for name, pair in pairs.items() if isinstance(pair[0], Mapping)}
+            if len(kept) == len(pairs) and all(_fits(entry, parameters[name]) for name, (entry, _) in kept.items()):
+                return {name: (entry, beta) for name, (entry, beta) in kept.items() if isinstance(entry, Mapping)}
     return {}
+
+
+def _fits(entry: object, parameter: Tensor) -> bool:
+    """Whether all that is kept is one number or has the parameter's shape."""
+    tensors = [x for x in entry.values() if isinstance(x, Tensor)] if isinstance(entry, Mapping) else []
+    return all(x.numel() == 1 or x.shape == parameter.shape for x in tensors)
 
 
 def _optimizer_state(checkpoint: object) -> tuple[Mapping[int, Any], Sequence[Mapping[str, Any]]] | None:

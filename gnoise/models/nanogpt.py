@@ -13,7 +13,7 @@ from gnoise.models.gpt import GPT, IGNORED_TARGET, GPTConfig
 from gnoise.models.hyperparameters import hyperparameters
 from gnoise.models.losses import choose_loss, next_token_pairs, token_cross_entropy
 from gnoise.models.model import Batch, LoadedModel, count_parameters, in_millions
-from gnoise.models.moments import second_moments
+from gnoise.models.moments import optimizer_state, second_moments
 from gnoise.models.report import SourceReport, report_state
 from gnoise.models.tokens import find_tokenizer, token_labels
 from gnoise.records import JsonValue
@@ -70,6 +70,7 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
         vocab_size=config.vocab_size,
         optimizer=optimizer,
         second_moments=second_moments(checkpoint, module),
+        optimizer_state=optimizer_state(checkpoint, module),
         row_labels=token_labels(tokenizer, config.vocab_size),
         default_data=_default_data(checkpoint, file.parent),
         tokenizer=tokenizer,

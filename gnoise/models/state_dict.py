@@ -19,7 +19,7 @@ from gnoise.models.files import (
 from gnoise.models.hyperparameters import hyperparameters
 from gnoise.models.losses import choose_loss, module_loss, scalar
 from gnoise.models.model import Batch, LoadedModel, Loss, count_parameters, in_millions
-from gnoise.models.moments import second_moments
+from gnoise.models.moments import optimizer_state, second_moments
 from gnoise.models.report import SourceReport, report_safetensors, report_state, total_bytes
 from gnoise.references import load_reference
 
@@ -65,6 +65,7 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
         sha256=sha256(files),
         optimizer=hyperparameters(checkpoint),
         second_moments=second_moments(checkpoint, module),
+        optimizer_state=optimizer_state(checkpoint, module),
     )
 
 

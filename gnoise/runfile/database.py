@@ -128,7 +128,7 @@ def reading(path: Path) -> Iterator[None]:
             raise unreadable(
                 f"expected {path} to be free, but another process is writing it; try again when that has ended"
             ) from error
-        if "readonly" in str(error):
+        if "readonly" in str(error) or "full" in str(error):
             raise _cannot_write(path, error) from error
         raise unreadable(
             f"expected a whole run file, but {path} is damaged ({error}); try another copy, or gnoise profile again"

@@ -27,10 +27,12 @@ from gnoise.records import (
     RunState,
     Severity,
     Status,
+    Trial,
     Verdict,
 )
 from gnoise.runfile.arrays import Array, Packed, assemble_draws, assemble_layer, unpack
 from gnoise.runfile.database import open_database, reading
+from gnoise.runfile.trials import read_trials
 from gnoise.runfile.write import MODEL
 
 _EVIDENCE = tuple(field.name for field in fields(Evidence))
@@ -189,6 +191,12 @@ class Run:
             )
             for scope, layer, remedy, params, status, reason, because, severity, low, high, gain, others, unless in rows
         )
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial, with the trainings that have ended so far, the oldest first."""
+        with reading(self.path):
+            return read_trials(self._connection)
 
     def _estimates(self) -> dict[int, Estimate]:
         rows = self._query(

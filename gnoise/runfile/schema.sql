@@ -1,4 +1,4 @@
--- The gnoise run file, format 3. One SQLite database a run.
+-- The gnoise run file, format 4. One SQLite database a run.
 --
 -- application_id is 'gnoi'; user_version is the format. A reader refuses a newer format.
 -- Written in one transaction per block of draws, so that a kill at any moment leaves everything up
@@ -6,7 +6,7 @@
 -- JSON columns hold no NaN and no infinity; arrays never hold a value that was not finite.
 
 PRAGMA application_id = 0x676e6f69;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 -- 'info': gnoise.records.RunInfo; 'state': collecting, interrupted or complete;
 -- 'tokens': the text of each row of an embedding or head, [] without a tokenizer.
@@ -124,4 +124,22 @@ CREATE TABLE recommendation (
     gain         REAL,
     alternatives TEXT NOT NULL CHECK (json_valid(alternatives)),
     unless       TEXT NOT NULL
+) STRICT;
+
+-- Training both ways: the plan (gnoise.records.TrialPlan), and one row for each training that has ended
+-- (gnoise.records.TrialCurve). `arm` is 'tuning' while the learning rate is looked for.
+CREATE TABLE trial (
+    id      INTEGER PRIMARY KEY,
+    plan    TEXT NOT NULL CHECK (json_valid(plan)),
+    state   TEXT NOT NULL CHECK (state IN ('running', 'settled', 'complete', 'out_of_time')),
+    created TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE trial_curve (
+    trial INTEGER NOT NULL REFERENCES trial (id),
+    arm   TEXT NOT NULL,
+    seed  INTEGER NOT NULL,
+    rate  REAL NOT NULL,
+    curve TEXT NOT NULL CHECK (json_valid(curve)),
+    PRIMARY KEY (trial, arm, seed, rate)
 ) STRICT;

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gnoise.models.moments import second_moments
+from gnoise.models.moments import optimizer_state, second_moments
 
 
 def _network() -> nn.Module:
@@ -76,3 +76,25 @@ def test_damaged_state_is_not_taken(value: float) -> None:
     state = optimizer.state_dict()
     state["state"][1]["exp_avg_sq"].fill_(value)
     assert second_moments({"optimizer": state}, module) == {}
+
+
+@pytest.mark.parametrize("make", [_plain, _named, _nanogpt])
+def test_whole_state_comes_back_by_name(make: Callable[[nn.Module], torch.optim.Optimizer]) -> None:
+    module = _network()
+    optimizer = make(module)
+    _steps(module, optimizer)
+    found = optimizer_state({"optimizer": optimizer.state_dict()}, module)
+    for name, parameter in module.named_parameters():
+        assert found[name].keys() == {"step", "exp_avg", "exp_avg_sq"}
+        for key, value in found[name].items():
+            torch.testing.assert_close(value, optimizer.state[parameter][key])
+
+
+def test_momentum_of_sgd_comes_back() -> None:
+    module = _network()
+    optimizer = torch.optim.SGD(module.parameters(), momentum=0.9)
+    _steps(module, optimizer)
+    found = optimizer_state({"optimizer": optimizer.state_dict()}, module)
+    torch.testing.assert_close(
+        found["0.weight"]["momentum_buffer"], optimizer.state[module[0].weight]["momentum_buffer"]
+    )
