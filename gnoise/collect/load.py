@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from gnoise.collect.workload import Workload
-from gnoise.data import load_data
+from gnoise.collect.workload import Batches, HeldOut, Workload
+from gnoise.data import LoadedData, load_data
 from gnoise.errors import UserError
-from gnoise.models import load_model
+from gnoise.models import LoadedModel, load_model
 
 
 def load_workload(
@@ -14,6 +14,7 @@ def load_workload(
     data: str | None = None,
     factory: str | None = None,
     loss: str | None = None,
+    held_out: str | None = None,
 ) -> Workload:
     """Load a checkpoint and its data.
 
@@ -22,6 +23,7 @@ def load_workload(
         data: token file, text file or ``module:function`` loader.
         factory: ``module:function`` that builds the module of a bare state dict.
         loss: ``module:function`` that takes (module, batch) and returns the mean loss.
+        held_out: data kept from training, in any form ``data`` may have.
 
     Raises:
         UserError: either cannot be read, or no data was given.
@@ -35,17 +37,13 @@ def load_workload(
             "or --data module:function"
         )
     folder = path if path.is_dir() else path.parent
-    loaded = load_data(
-        reference,
-        folder=folder,
-        block_size=model.block_size,
-        vocab_size=model.vocab_size,
-        tokenizer=model.tokenizer,
-    )
+    references = {"data": reference, "factory": factory, "loss": loss, "held_out": held_out}
+    loaded = _load(reference, model, folder)
+    kept = None if held_out is None else _load(held_out, model, folder)
     return Workload(
         module=model.module,
         loss=model.loss,
-        batches=lambda examples, seed: ((d.batch, d.example_ids) for d in loaded.draw(examples, seed)),
+        batches=_batches(loaded),
         example=loaded.example,
         model=model.description,
         data=loaded.description,
@@ -56,9 +54,20 @@ def load_workload(
         optimizer=model.optimizer,
         second_moments=model.second_moments,
         optimizer_state=model.optimizer_state,
-        references={
-            name: value
-            for name, value in (("data", reference), ("factory", factory), ("loss", loss))
-            if value is not None
-        },
+        references={name: value for name, value in references.items() if value is not None},
+        held_out=None if kept is None else HeldOut(kept.description, kept.examples, _batches(kept)),
     )
+
+
+def _load(reference: str, model: LoadedModel, folder: Path) -> LoadedData:
+    return load_data(
+        reference,
+        folder=folder,
+        block_size=model.block_size,
+        vocab_size=model.vocab_size,
+        tokenizer=model.tokenizer,
+    )
+
+
+def _batches(data: LoadedData) -> Batches:
+    return lambda examples, seed: ((d.batch, d.example_ids) for d in data.draw(examples, seed))

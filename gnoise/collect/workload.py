@@ -12,6 +12,23 @@ from gnoise.records import JsonValue
 
 Batch = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 """Tensors whose examples lie along dimension 0."""
+Batches = Callable[[int, int], Iterator[tuple[Batch, np.ndarray]]]
+"""(examples, seed) to an endless stream of (batch, example ids)."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Examples kept from training.
+
+    Attributes:
+        data: one line that says how they were recognised.
+        examples: how many there are; ``None`` where the supply does not say.
+        batches: (examples, seed) to an endless stream of (batch, example ids).
+    """
+
+    data: str
+    examples: int | None
+    batches: Batches
 
 
 @dataclass(frozen=True)
@@ -32,12 +49,13 @@ class Workload:
         optimizer: hyper-parameters found in the checkpoint.
         second_moments: Adam's v of each parameter by name, bias-corrected; empty without optimizer state.
         optimizer_state: all that the checkpoint's optimizer keeps, by parameter name; empty without any that fits.
-        references: ``data``, ``factory`` and ``loss`` as they were given or found; what loads this again.
+        references: ``data``, ``factory``, ``loss``, ``held_out`` as they were given or found; what loads this again.
+        held_out: examples kept from training; ``None`` where none were named.
     """
 
     module: nn.Module
     loss: Callable[[nn.Module, Batch], Tensor]
-    batches: Callable[[int, int], Iterator[tuple[Batch, np.ndarray]]]
+    batches: Batches
     example: str = "row"
     model: str = "module"
     data: str = "batches"
@@ -49,6 +67,7 @@ class Workload:
     second_moments: Mapping[str, Tensor] = field(default_factory=dict)
     optimizer_state: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
+    held_out: HeldOut | None = None
 
 
 def move(batch: Batch, device: torch.device) -> Batch:

@@ -1,0 +1,96 @@
+"""Examples to train on, and examples kept from training to judge by."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gnoise.collect.workload import Batch, Batches, Workload, some_of
+from gnoise.data.batches import examples_in, join
+from gnoise.errors import UserError
+
+_ONE_IN = 10
+_NAMES = (("train", "val"), ("train", "validation"), ("train", "valid"), ("train", "test"))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a trial trains on and what it judges by.
+
+    Attributes:
+        train: (examples, seed) to an endless stream of batches.
+        held_out: batches that no arm trains on.
+        description: where the latter came from.
+    """
+
+    train: Batches
+    held_out: tuple[Batch, ...]
+    description: str
+
+    @property
+    def held_out_examples(self) -> int:
+        """How many examples are judged by."""
+        return sum(examples_in(batch) for batch in self.held_out)
+
+
+def beside(data: str) -> str | None:
+    """Find held-out data beside training data, by the names people give them; ``None`` without.
+
+    Args:
+        data: path of the training data, or any other reference.
+    """
+    path = Path(data)
+    names = [path.name.replace(train, kept) for train, kept in _NAMES if train in path.name]
+    return next((str(path.with_name(name)) for name in names if path.with_name(name).is_file()), None)
+
+
+def split(workload: Workload, *, batch_size: int, most: int) -> Examples:
+    """Take held-out examples from their own data, else every tenth example, which no arm then trains on.
+
+    Args:
+        workload: with or without held-out data of its own.
+        batch_size: examples a batch of the held-out ones, at most.
+        most: held-out examples, at most.
+
+    Raises:
+        UserError: there are none, and examples have no numbers to keep some by.
+    """
+    kept = workload.held_out
+    if kept is not None:
+        wanted = most if kept.examples is None else min(most, kept.examples)
+        return Examples(workload.batches, _taken(kept.batches, wanted, batch_size), kept.data)
+    if workload.examples is None or workload.examples < 2 * _ONE_IN:
+        raise UserError(
+            f"expected data kept from training, got none beside {workload.data}; "
+            "try --held-out val.bin or --held-out module:function"
+        )
+    wanted = min(most, workload.examples // _ONE_IN)
+    return Examples(
+        _only(workload.batches, held_out=False),
+        _taken(_only(workload.batches, held_out=True), wanted, batch_size),
+        f"every tenth example of {workload.data}",
+    )
+
+
+def _taken(batches: Batches, wanted: int, batch_size: int) -> tuple[Batch, ...]:
+    sizes = [batch_size] * (wanted // batch_size) + [wanted % batch_size] * bool(wanted % batch_size)
+    stream = batches(1, 0)
+    return tuple(join([next(stream)[0] for _ in range(size)]) for size in sizes)
+
+
+def _only(batches: Batches, *, held_out: bool) -> Batches:
+    """Keep the tenth of the examples whose numbers end in zero, or all others."""
+
+    def chosen(examples: int, seed: int) -> Iterator[tuple[Batch, np.ndarray]]:
+        parts: list[Batch] = []
+        numbers: list[int] = []
+        for batch, ids in batches(1, seed):
+            if (int(ids[0]) % _ONE_IN == 0) == held_out:
+                parts.append(some_of(batch, slice(0, 1)))
+                numbers.append(int(ids[0]))
+            if len(parts) == examples:
+                yield join(parts), np.array(numbers)
+                parts, numbers = [], []
+
+    return chosen

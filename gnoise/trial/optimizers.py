@@ -1,0 +1,100 @@
+"""The checkpoint's optimizer, made again with its state; Muon and layer-wise rates beside it."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gnoise.records import JsonValue
+from gnoise.remedies import LayerwiseLR, param_groups_for
+from gnoise.trial.arms import LAYERWISE_LR, MUON
+
+State = Mapping[str, Mapping[str, Tensor]]
+_BETAS = (0.9, 0.95)
+_WEIGHT_DECAY = 0.1
+_LEARNING_RATE = 3e-4
+_MATCHED = "match_rms_adamw"
+
+
+def settings_of(found: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Fill in what a checkpoint does not say about its optimizer: AdamW, betas 0.9 and 0.95, weight decay 0.1.
+
+    Args:
+        found: hyper-parameters found in the checkpoint.
+
+    Returns:
+        ``name``, ``lr``, ``betas``, ``eps``, ``momentum``, ``weight_decay``.
+    """
+    name = str(found.get("name", "SGD" if "momentum" in found else "AdamW"))
+    return {
+        "name": name,
+        "lr": _number(found.get("lr"), _LEARNING_RATE),
+        "betas": found["betas"] if _are_two(found.get("betas")) else [*_BETAS],
+        "eps": _number(found.get("eps"), 1e-8),
+        "momentum": _number(found.get("momentum"), 0.0),
+        "weight_decay": _number(found.get("weight_decay"), 0.0 if name == "SGD" else _WEIGHT_DECAY),
+    }
+
+
+def make_optimizer(
+    module: nn.Module, kind: str, settings: Mapping[str, JsonValue], *, lr: float, state: State
+) -> Optimizer:
+    """Make an arm's optimizer.
+
+    Matrices decay, vectors do not. Muon's and the layer-wise rates are scaled to move entries as far as AdamW's do at
+    the same rate; they start without the checkpoint's state, which is of another optimizer.
+
+    Args:
+        module: to be trained.
+        kind: ``own``, ``muon`` or ``layerwise_lr``.
+        settings: of :func:`settings_of`.
+        lr: learning rate.
+        state: of the checkpoint's optimizer, by parameter name; empty to start afresh.
+    """
+    betas = _betas(settings["betas"])
+    decay = _number(settings["weight_decay"], 0.0)
+    shared = {"lr": lr, "other_lr": lr, "weight_decay": decay, "adjust_lr_fn": _MATCHED, "betas": betas}
+    if kind == MUON:
+        return LayerwiseLR(param_groups_for(module, others="adamw"), nesterov=True, reference=math.inf, **shared)
+    if kind == LAYERWISE_LR:
+        return LayerwiseLR(param_groups_for(module), **shared)
+    named = [(name, x) for name, x in module.named_parameters() if x.requires_grad]
+    split = [[x for _, x in named if x.ndim >= 2], [x for _, x in named if x.ndim < 2]]
+    groups = [
+        {"params": part, "weight_decay": weight} for part, weight in zip(split, (decay, 0.0), strict=True) if part
+    ]
+    optimizer = _own(str(settings["name"]), groups, settings, lr, betas)
+    for name, parameter in named:
+        if name in state:
+            optimizer.state[parameter] = {
+                key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
+                for key, value in state[name].items()
+            }
+    return optimizer
+
+
+def _own(
+    name: str, groups: list[dict[str, object]], settings: Mapping[str, JsonValue], lr: float, betas: tuple[float, float]
+) -> Optimizer:
+    if name == "SGD":
+        return torch.optim.SGD(groups, lr=lr, momentum=_number(settings["momentum"], 0.0))
+    made = torch.optim.Adam if name == "Adam" else torch.optim.AdamW
+    return made(groups, lr=lr, betas=betas, eps=_number(settings["eps"], 1e-8))
+
+
+def _betas(value: JsonValue) -> tuple[float, float]:
+    match value:
+        case [int() | float() as first, int() | float() as second]:
+            return float(first), float(second)
+        case _:
+            return _BETAS
+
+
+def _are_two(value: JsonValue) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(x, int | float) for x in value)
+
+
+def _number(value: JsonValue, default: float) -> float:
+    return float(value) if isinstance(value, int | float) else default
