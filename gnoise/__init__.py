@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gnoise.remedies.apply import apply
     from gnoise.runfile import open_run
     from gnoise.runfile.analyze import analyze
+    from gnoise.trials.trial import trial
 
 try:
     __version__ = version("gnoise")
@@ -25,9 +26,10 @@ _HOMES = {
     "apply": "gnoise.remedies.apply",
     "open_run": "gnoise.runfile",
     "profile": "gnoise.collect.profile",
+    "trial": "gnoise.trials.trial",
 }
 
-__all__ = ["GnoiseError", "UserError", "__version__", "analyze", "apply", "open_run", "profile"]
+__all__ = ["GnoiseError", "UserError", "__version__", "analyze", "apply", "open_run", "profile", "trial"]
 
 
 def __getattr__(name: str) -> object:

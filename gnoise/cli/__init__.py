@@ -13,9 +13,10 @@ from gnoise.cli.export import export
 from gnoise.cli.inspect import inspect
 from gnoise.cli.profile import profile
 from gnoise.cli.show import show
+from gnoise.cli.trial import trial
 from gnoise.errors import ExitCode, UserError
 
-VERBS = (profile, show, inspect, analyze, export, apply, app_verb)
+VERBS = (profile, show, inspect, analyze, export, apply, trial, app_verb)
 
 commands = typer.Typer(
     name="gnoise",

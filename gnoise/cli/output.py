@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.padding import Padding
@@ -13,7 +14,12 @@ from rich.text import Text
 from gnoise.charts.ladder import ladder_sentence, ladder_table
 from gnoise.charts.phrases import compact
 from gnoise.charts.summary import Summary
-from gnoise.records import Estimate, Evidence, Layer, Recommendation, Remedy
+from gnoise.charts.trial import TABLE_TITLES, state_words, trial_headline, trial_line, trial_table
+from gnoise.records import Estimate, Evidence, Layer, Recommendation, Remedy, Trial
+from gnoise.stats.trial import NONE, judge_trial
+
+if TYPE_CHECKING:
+    from gnoise.trials import Progress as TrialProgress
 
 _PIPE_WIDTH = 120
 _ROWS = 8
@@ -55,6 +61,48 @@ def draws_progress(console: Console, total: int) -> Iterator[Callable[[], None]]
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Drawing gradients", total=total)
         yield lambda: progress.advance(task)
+
+
+@contextmanager
+def trial_progress(console: Console) -> Iterator[Callable[["TrialProgress"], None]]:
+    """Show the training under way with its difference to no remedy, and one line for each that has ended."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Loading", total=None)
+
+        def on_progress(at: "TrialProgress") -> None:
+            if at.ended is not None:
+                console.print(trial_line(at.trial, at.ended))
+            else:
+                bar.update(task, description=f"{at.arm}, seed {at.seed}", completed=at.step, total=at.steps)
+
+        yield on_progress
+
+
+def print_trial(console: Console, trial: Trial) -> None:
+    """Print what a trial found: one sentence, one row an arm, and what it was."""
+    plan = trial.plan
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=7, style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("Verdict", Text(trial_headline(trial), style="bold"))
+    rates = {curve.learning_rate for curve in trial.curves if curve.arm == NONE}
+    tuned = ", ".join(f"{rate:.3g}" for rate in sorted(rates)) or "not tuned yet"
+    said = f"{len(plan.seeds)} seeds at most of {plan.steps} steps of {plan.batch_size} examples, learning rate {tuned}"
+    state = state_words(trial)
+    grid.add_row("Trial", Text(f"{said}{'; ' + state if state else ''}"))
+    console.print(grid)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title in TABLE_TITLES:
+        table.add_column(title, overflow="fold")
+    for row in trial_table(judge_trial(trial)):
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(Padding(table, (1, 0, 0, 0)))
+    console.print(
+        f"loss on {plan.held_out_examples} held-out examples; tokens saved on the way to the same loss, with 95% "
+        "intervals, read off the arm with 10% more steps; predicted: progress a step, by the run's evidence",
+        style="dim",
+    )
 
 
 def print_summary(console: Console, summary: Summary) -> None:

@@ -3,8 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from gnoise.records import Estimate, Evidence, EvidenceRole, JsonValue, Layer, Recommendation, RunInfo, Verdict
+from gnoise.records import (
+    ArmResult,
+    Estimate,
+    Evidence,
+    EvidenceRole,
+    JsonValue,
+    Layer,
+    Recommendation,
+    RunInfo,
+    Trial,
+    Verdict,
+)
 from gnoise.runfile import Run
+from gnoise.stats.trial import judge_trial
 
 SHOW_FORMAT = "gnoise.show"
 SHOW_VERSION = 1
@@ -28,6 +40,7 @@ def show_document(run: Run) -> Document:
             "recommendations": [_recommendation(r) for r in recommendations if r.layer is None],
         },
         "layers": [_layer(layer, estimates, verdicts, evidence, by_layer.get(layer.name)) for layer in run.layers],
+        "trials": [trial_document(trial) for trial in run.trials],
     }
 
 
@@ -45,6 +58,43 @@ def recommendations_document(run: Run) -> Document:
 def run_document(info: RunInfo, *, state: str) -> Document:
     """What was run, as JSON."""
     return {"state": str(state), **asdict(info)}
+
+
+def trial_document(trial: Trial) -> Document:
+    """A trial as JSON: its plan, what each arm came to, and every curve."""
+    curves: list[JsonValue] = [
+        {
+            "arm": curve.arm,
+            "seed": curve.seed,
+            "learning_rate": curve.learning_rate,
+            "examples": [*curve.examples],
+            "loss": [*curve.loss],
+            "spikes": curve.spikes,
+            "seconds": curve.seconds,
+            "status": str(curve.status),
+        }
+        for curve in trial.curves
+    ]
+    plan = {name: value for name, value in asdict(trial.plan).items() if name not in ("request", "predicted")}
+    return {
+        "number": trial.number,
+        "state": str(trial.state),
+        "created": trial.created,
+        "plan": {name: [*value] if isinstance(value, tuple) else value for name, value in plan.items()},
+        "arms": [_arm(result) for result in judge_trial(trial)],
+        "curves": curves,
+    }
+
+
+def _arm(result: ArmResult) -> Document:
+    document: Document = {name: value for name, value in asdict(result).items() if name != "predicted"}
+    document["status"] = str(result.status)
+    document["predicted"] = None
+    if result.predicted is not None:
+        document["predicted"] = dict(zip(("gain", "low", "high"), result.predicted, strict=True))
+    if result.status != "ok":
+        document["advice"] = result.status.advice
+    return document
 
 
 def layer_document(run: Run, layer: Layer) -> Document:

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from gnoise.records import JsonValue
 from gnoise.remedies import LayerwiseLR, param_groups_for
-from gnoise.trial.arms import LAYERWISE_LR, MUON
+from gnoise.trials.arms import LAYERWISE_LR, MUON
 
 State = Mapping[str, Mapping[str, Tensor]]
 _BETAS = (0.9, 0.95)

@@ -6,8 +6,8 @@ from time import perf_counter
 
 from gnoise.errors import UserError
 from gnoise.stats.trial import FEWEST_SEEDS
-from gnoise.trial.arms import LAYERWISE_LR, MUON, OWN_OPTIMIZER, Arm
-from gnoise.trial.branch import Branch
+from gnoise.trials.arms import LAYERWISE_LR, MUON, OWN_OPTIMIZER, Arm
+from gnoise.trials.branch import Branch
 
 MULTIPLES = (0.5, 1.0, 2.0)
 STEPS = 200

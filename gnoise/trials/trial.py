@@ -12,11 +12,11 @@ from gnoise.errors import UserError, unreadable
 from gnoise.records import JsonValue, Status, Trial, TrialCurve, TrialPlan, TrialState
 from gnoise.runfile import Run, end_trial, open_run, start_trial, write_curve
 from gnoise.stats.trial import FEWEST_SEEDS, NONE, TUNING, best_rate, is_settled
-from gnoise.trial.arms import OWN_OPTIMIZER, RECOMMENDED, Arm, make_arms, predicted
-from gnoise.trial.branch import Branch, weights_of
-from gnoise.trial.held_out import beside, split
-from gnoise.trial.optimizers import settings_of
-from gnoise.trial.plan import LOOKS, MULTIPLES, STEPS, fit, seconds_of
+from gnoise.trials.arms import OWN_OPTIMIZER, RECOMMENDED, Arm, make_arms, predicted
+from gnoise.trials.branch import Branch, weights_of
+from gnoise.trials.held_out import beside, split
+from gnoise.trials.optimizers import settings_of
+from gnoise.trials.plan import LOOKS, MULTIPLES, STEPS, fit, seconds_of
 
 _DEFAULT_BATCH = 8
 _HELD_OUT = 256
@@ -77,7 +77,7 @@ def trial(
 
     Args:
         run: run file; written to.
-        arms: names of :data:`gnoise.trial.NAMES`, or paths of a ``recommendations.json``.
+        arms: names of :data:`gnoise.trials.NAMES`, or paths of a ``recommendations.json``.
         source: checkpoint, where it has moved since; or a workload of one's own.
         data: training data, where they have moved.
         held_out: data to judge by; found beside the training data, or every tenth example, without.

@@ -16,9 +16,9 @@ from gnoise.collect.workload import Batch, Workload, move
 from gnoise.data.batches import examples_in
 from gnoise.records import JsonValue, Status, TrialCurve
 from gnoise.remedies import apply
-from gnoise.trial.arms import OWN_OPTIMIZER, Arm
-from gnoise.trial.held_out import Examples
-from gnoise.trial.optimizers import make_optimizer
+from gnoise.trials.arms import OWN_OPTIMIZER, Arm
+from gnoise.trials.held_out import Examples
+from gnoise.trials.optimizers import make_optimizer
 
 _WARM_UP = 0.1
 _BEFORE = 32
