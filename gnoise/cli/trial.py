@@ -2,14 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gnoise.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 _WHAT = "What to train"
 _HOW = "How"

@@ -149,7 +149,7 @@ def _tokens(
     worth = MORE_STEPS * np.array([mean / length, (b - reach) / a, (b + reach) / a])
     power = float(stdtrit(n - 1, _POWER))
     seen = MORE_STEPS * (quantile + power) * float(np.sqrt(covariance[0, 0])) / length
-    return _Share(*(_saved(x, cost) for x in worth)), _saved(seen, 1.0)
+    return _Share(*(_saved(float(x), cost) for x in worth)), _saved(seen, 1.0)
 
 
 def _saved(more: float, cost: float) -> float:

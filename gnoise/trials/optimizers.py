@@ -55,14 +55,21 @@ def make_optimizer(
     """
     betas = _betas(settings["betas"])
     decay = _number(settings["weight_decay"], 0.0)
-    shared = {"lr": lr, "other_lr": lr, "weight_decay": decay, "adjust_lr_fn": _MATCHED, "betas": betas}
-    if kind == MUON:
-        return LayerwiseLR(param_groups_for(module, others="adamw"), nesterov=True, reference=math.inf, **shared)
-    if kind == LAYERWISE_LR:
-        return LayerwiseLR(param_groups_for(module), **shared)
+    if kind in (MUON, LAYERWISE_LR):
+        plain = kind == MUON
+        return LayerwiseLR(
+            param_groups_for(module, others="adamw" if plain else "lmo"),
+            lr=lr,
+            other_lr=lr,
+            weight_decay=decay,
+            adjust_lr_fn=_MATCHED,
+            betas=betas,
+            nesterov=plain,
+            reference=math.inf if plain else None,
+        )
     named = [(name, x) for name, x in module.named_parameters() if x.requires_grad]
     split = [[x for _, x in named if x.ndim >= 2], [x for _, x in named if x.ndim < 2]]
-    groups = [
+    groups: list[dict[str, object]] = [
         {"params": part, "weight_decay": weight} for part, weight in zip(split, (decay, 0.0), strict=True) if part
     ]
     optimizer = _own(str(settings["name"]), groups, settings, lr, betas)

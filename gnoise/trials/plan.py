@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 
 from gnoise.errors import UserError
@@ -30,7 +31,7 @@ def seconds_of(branch: Branch) -> tuple[float, float]:
     started = perf_counter()
     branch.held_out_loss()
     look = perf_counter() - started
-    short = Branch(**{**vars(branch), "steps": _WARM + _TIMED, "evaluate_every": _WARM + _TIMED + 1})
+    short = replace(branch, steps=_WARM + _TIMED, evaluate_every=_WARM + _TIMED + 1)
     short.train(Arm("timing"), seed=0, lr=1e-6, on_step=lambda done, steps, loss: marks.append(perf_counter()))
     return (marks[_WARM + _TIMED - 2] - marks[_WARM - 1]) / (_TIMED - 1), look
 

@@ -1,6 +1,7 @@
 """Train from a checkpoint both ways, and say what the difference is worth in tokens."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -198,11 +199,13 @@ class _Runner:
     ) -> None:
         self._path, self._branch, self._arms = path, branch, arms
         self._trial, self._started, self._on_progress = trial, started, on_progress
+        self._unwritten: list[TrialCurve] = []
 
     def run(self) -> Trial:
         if self._trial.state in (TrialState.SETTLED, TrialState.COMPLETE):
             return self._trial
         state = self._train_all()
+        self._keep()
         end_trial(self._path, self._trial.number, state)
         self._trial = replace(self._trial, state=state)
         return self._trial
@@ -255,9 +258,16 @@ class _Runner:
 
         curve = self._branch.train(arm, seed=seed, lr=lr, on_step=on_step, name=label)
         self._trial = replace(self._trial, curves=(*self._trial.curves, curve))
-        write_curve(self._path, self._trial.number, curve)
+        self._unwritten.append(curve)
+        with suppress(UserError):  # a full disk may have room again: all is written with the next one, or at the end
+            self._keep()
         self._on_progress(Progress(self._trial, label, seed, 0, 0, ended=curve))
         return curve
+
+    def _keep(self) -> None:
+        while self._unwritten:
+            write_curve(self._path, self._trial.number, self._unwritten[0])
+            self._unwritten.pop(0)
 
     def _is_late(self) -> bool:
         budget = self._trial.plan.budget
