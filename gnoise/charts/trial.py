@@ -26,16 +26,31 @@ _STATES = {
 }
 
 
-def trial_headline(trial: Trial) -> str:
-    """Say in one sentence what the trial found of the arm that was asked for first.
+def trial_sentences(results: Sequence[ArmResult]) -> list[str]:
+    """Say in a sentence each what the arms saved: the one asked for first, the anchors last.
 
     Args:
-        trial: with whatever curves it has so far.
+        results: of :func:`gnoise.stats.trial.judge_trial`.
     """
-    results = [result for result in judge_trial(trial) if result.arm not in (NONE, LONGER, LARGER)]
-    if not results:
-        return "No remedy was tried: the run recommends none. Try --arms clip,shrink,stabilize."
-    return trial_sentence(results[0])
+    remedies = [result for result in results if result.arm not in (NONE, LONGER, LARGER)]
+    anchors = [result for result in results if result.arm == LARGER]
+    nothing = [] if remedies else ["No remedy was tried: the run recommends none. Try --arms clip,shrink,stabilize."]
+    return nothing + [trial_sentence(result) for result in [*remedies, *anchors]]
+
+
+def trial_about(trial: Trial) -> str:
+    """Say what was trained.
+
+    Args:
+        trial: any.
+    """
+    plan = trial.plan
+    rates = sorted({curve.learning_rate for curve in trial.curves if curve.arm == NONE})
+    tuned = ", ".join(f"{rate:.3g}" for rate in rates) or "not tuned yet"
+    return (
+        f"{len(plan.seeds)} seeds at most, {plan.steps} steps of {plan.batch_size} examples, learning rate {tuned}, "
+        f"loss on {plan.held_out_examples} held-out examples"
+    )
 
 
 def trial_sentence(result: ArmResult) -> str:
@@ -133,7 +148,19 @@ def trial_curves(trial: Trial) -> Chart:
     figure.update_yaxes(grid | {"title": "held-out loss less no remedy's"})
     figure.update_layout(legend={"orientation": "h", "y": -0.25})
     table = pd.DataFrame(rows, columns=["arm", "step", "difference", "low", "high"])
-    return Chart(style(figure, 360), trial_headline(trial), table)
+    return Chart(style(figure, 360), _apart(trial), table)
+
+
+def _apart(trial: Trial) -> str:
+    """Say how far from none's each arm's loss ended."""
+    ends = [
+        f"{arm_words(each.arm)} {_difference(each)}"
+        for each in judge_trial(trial)
+        if each.arm not in (NONE, LONGER) and each.difference is not None
+    ]
+    return (
+        f"Held-out loss less no remedy's, with 95% intervals: {'; '.join(ends)}." if ends else "No pair has ended yet."
+    )
 
 
 def _band(trial: Trial, arm: str) -> tuple[list[int], list[float], list[float], list[float]]:

@@ -14,9 +14,9 @@ from rich.text import Text
 from gnoise.charts.ladder import ladder_sentence, ladder_table
 from gnoise.charts.phrases import compact
 from gnoise.charts.summary import Summary
-from gnoise.charts.trial import TABLE_TITLES, state_words, trial_headline, trial_line, trial_table
+from gnoise.charts.trial import TABLE_TITLES, state_words, trial_about, trial_line, trial_sentences, trial_table
 from gnoise.records import Estimate, Evidence, Layer, Recommendation, Remedy, Trial
-from gnoise.stats.trial import NONE, judge_trial
+from gnoise.stats.trial import judge_trial
 
 if TYPE_CHECKING:
     from gnoise.trials import Progress as TrialProgress
@@ -81,26 +81,26 @@ def trial_progress(console: Console) -> Iterator[Callable[["TrialProgress"], Non
 
 def print_trial(console: Console, trial: Trial) -> None:
     """Print what a trial found: one sentence, one row an arm, and what it was."""
-    plan = trial.plan
+    results = judge_trial(trial)
+    first, *others = trial_sentences(results)
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=7, style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row("Verdict", Text(trial_headline(trial), style="bold"))
-    rates = {curve.learning_rate for curve in trial.curves if curve.arm == NONE}
-    tuned = ", ".join(f"{rate:.3g}" for rate in sorted(rates)) or "not tuned yet"
-    said = f"{len(plan.seeds)} seeds at most of {plan.steps} steps of {plan.batch_size} examples, learning rate {tuned}"
+    grid.add_row("Verdict", Text(first, style="bold"))
+    for number, line in enumerate(others):
+        grid.add_row("" if number else "Beside", Text(line))
     state = state_words(trial)
-    grid.add_row("Trial", Text(f"{said}{'; ' + state if state else ''}"))
+    grid.add_row("Trial", Text(f"{trial_about(trial)}{'; ' + state if state else ''}"))
     console.print(grid)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in TABLE_TITLES:
         table.add_column(title, overflow="fold")
-    for row in trial_table(judge_trial(trial)):
+    for row in trial_table(results):
         table.add_row(*(Text(cell) for cell in row))
     console.print(Padding(table, (1, 0, 0, 0)))
     console.print(
-        f"loss on {plan.held_out_examples} held-out examples; tokens saved on the way to the same loss, with 95% "
-        "intervals, read off the arm with 10% more steps; predicted: progress a step, by the run's evidence",
+        "tokens saved on the way to the same loss, with 95% intervals, read off the arm with 10% more steps; "
+        "predicted: progress a step, by the run's evidence",
         style="dim",
     )
 
