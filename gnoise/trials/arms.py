@@ -17,6 +17,12 @@ OWN_OPTIMIZER, MUON, LAYERWISE_LR = "own", "muon", "layerwise_lr"
 ANCHORS = (LONGER, LARGER)
 FAMILIES = (Remedy.CLIP, Remedy.SHRINK, Remedy.CLIP_NORM, Remedy.CLIP_GLOBAL_NORM, Remedy.STABILIZE)
 NAMES = (NONE, RECOMMENDED, OWN, *(str(family) for family in FAMILIES), MUON, LAYERWISE_LR)
+_DEFAULTS: dict[str, Mapping[str, JsonValue]] = {
+    str(Remedy.CLIP): {"coordinates": 4.0},
+    str(Remedy.SHRINK): {"form": "saturating"},
+    str(Remedy.STABILIZE): {},
+}
+"""For runs whose evidence says nothing: what follows the gradients by itself."""
 
 Document = Mapping[str, JsonValue]
 
@@ -108,7 +114,7 @@ def _own_clipping(run: Run) -> Document:
 
 
 def _family(run: Run, remedy: str) -> Document:
-    """Take the setting that did best: one for the model where the remedy has one, else each layer's own."""
+    """Take the setting that did best: one for the model where there is one, else each layer's own, else a default."""
     found = [
         each
         for each in run.evidence
@@ -116,8 +122,13 @@ def _family(run: Run, remedy: str) -> Document:
     ]
     model = [each for each in found if each.layer is None]
     chosen = model or [each for each in found if each.layer is not None]
+    if not chosen and remedy in _DEFAULTS:
+        return _document([_entry(None, remedy, _DEFAULTS[remedy])])
     if not chosen:
-        raise UserError(f"expected evidence for {remedy} in {run.path}, got none; try gnoise analyze {run.path} first")
+        raise UserError(
+            f"expected evidence for {remedy} in {run.path}, got none that could be judged; "
+            f"try --arms {','.join(_DEFAULTS)}, which need none"
+        )
     return _document([_entry(each.layer, remedy, each.params) for each in chosen])
 
 
