@@ -1,12 +1,13 @@
 """Arithmetic over lists of tensors: few launches on a GPU, one pass through memory on a CPU."""
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from gnoise.remedies.shards import local, total
+from gnoise.remedies.shards import local, over_processes, total
 from gnoise.remedies.transform import book_dtype
 
 _CHUNK = 1 << 19
@@ -82,15 +83,55 @@ def widened(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def norms(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the Euclidean norm of each tensor, over all processes, as one vector on the first one's device."""
-    wide = {torch.float64: torch.float64}
-    here, device = local(tensors), tensors[0].device
-    found: dict[int, Tensor] = {}
-    for dtype in sorted({x.dtype for x in here}, key=str):
-        places = [i for i, x in enumerate(here) if x.dtype == dtype]
-        each = torch._foreach_norm([here[i] for i in places], 2, dtype=wide.get(dtype, torch.float32))
-        found |= dict(zip(places, each, strict=True))
-    return total(torch.stack([found[i].to(device, book_dtype(device)) for i in range(len(here))]), tensors)
+    """Return the Euclidean norm of each tensor, over all processes, as one vector on the first one's device.
+
+    Squares are of float32, so that a norm above 1.8e19 comes out infinite on a GPU; on a CPU it is then taken again.
+    """
+    here = local(tensors)
+    sizes = _norms_here(here, 2.0)
+    if sizes.device.type == "cpu":
+        for place in sizes.isinf().nonzero().flatten().tolist():
+            sizes[place] = torch.linalg.vector_norm(here[place], dtype=torch.float64)
+    return total(sizes, tensors)
+
+
+def largest(tensors: Sequence[Tensor]) -> Tensor:
+    """Return max |entry| of each tensor, over all processes, as :func:`norms` does; NaN where an entry is."""
+    here = local(tensors)
+    held = [i for i, x in enumerate(here) if x.numel()]
+    device = tensors[0].device
+    sizes = torch.zeros(len(here), dtype=book_dtype(device), device=device)
+    if held:
+        some = [here[i] for i in held]
+        on_cpu = all(x.device.type == "cpu" for x in some)
+        # torch's infinity norm takes a CPU ten times as long as this.
+        peaks = torch.stack([_peak(x) for x in some]) if on_cpu else _norms_here(some, math.inf)
+        sizes[held] = peaks.to(sizes)
+    return over_processes(sizes, tensors, largest=True)
+
+
+def _peak(tensor: Tensor) -> Tensor:
+    low, high = torch.aminmax(tensor)
+    return torch.maximum(high, -low).to(book_dtype(tensor.device))
+
+
+def _norms_here(tensors: Sequence[Tensor], power: float) -> Tensor:
+    """Return norms of plain tensors: one launch for each device and dtype, and few to put them together."""
+    device = tensors[0].device
+    places: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for place, x in enumerate(tensors):
+        places.setdefault((x.device, x.dtype), []).append(place)
+    found: list[Tensor] = []
+    for (_, dtype), chosen in places.items():
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        each = torch._foreach_norm([tensors[i] for i in chosen], power, dtype=wide)
+        found.append(torch.stack(list(each)).to(device, book_dtype(device)))
+    if len(found) == 1:
+        return found[0]
+    sizes = torch.empty(len(tensors), dtype=book_dtype(device), device=device)
+    for chosen, some in zip(places.values(), found, strict=True):
+        sizes[chosen] = some
+    return sizes
 
 
 def multiply_(tensors: list[Tensor], factors: Tensor) -> list[Tensor]:

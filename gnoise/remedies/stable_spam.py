@@ -8,8 +8,7 @@ from torch import Tensor
 
 from gnoise.formulas import bias_corrected, ema, lower_spikes
 from gnoise.remedies.clip_norm import positive
-from gnoise.remedies.lists import batches, widened
-from gnoise.remedies.shards import local, over_processes
+from gnoise.remedies.lists import batches, largest, widened
 from gnoise.remedies.stabilize import stabilize
 from gnoise.remedies.transform import State, Transform, book_dtype, identity
 
@@ -38,18 +37,18 @@ def adaclip(limit: float = 1.0, *, decay: float = 0.999) -> Transform:
 
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
         books = state.per_tensor
-        largest = _largest(grads)
-        usable = largest.isfinite() & (largest > 0.0)
+        peak = largest(grads)
+        usable = peak.isfinite() & (peak > 0.0)
         steps = books["steps"] + usable
-        average = torch.where(usable, ema(books["average"], largest, decay), books["average"])
+        average = torch.where(usable, ema(books["average"], peak, decay), books["average"])
         bound = limit * bias_corrected(average, decay, steps.clamp(min=1.0))
-        spiked = usable & (largest > bound)
+        spiked = usable & (peak > bound)
         # Asking which tensors spiked makes a GPU wait once, and saves going through all the others.
         places = torch.nonzero(spiked).flatten().tolist()
         for owners, (parts,) in batches([grads[i] for i in places]):
             for owner, part, entry in zip(owners, parts, widened(parts), strict=True):
                 place = places[owner]
-                part.copy_(lower_spikes(entry, bound[place].to(entry), largest[place].to(entry)))
+                part.copy_(lower_spikes(entry, bound[place].to(entry), peak[place].to(entry)))
         return grads, State(per_tensor={"average": average, "steps": steps})
 
     return Transform(init, update)
@@ -68,17 +67,3 @@ def adagn(gammas: tuple[float, float] = (0.7, 0.9)) -> Transform:
         Huang et al. 2025, Stable-SPAM, arXiv 2502.17055, versions 1 and 2.
     """
     return stabilize(gammas, max_ratio=math.inf)
-
-
-def _largest(grads: Sequence[Tensor]) -> Tensor:
-    """Return max |entry| of each tensor, over all processes; NaN where one is."""
-    device = grads[0].device
-    here = [_largest_of(x).to(device, book_dtype(device)) for x in local(grads)]
-    return over_processes(torch.stack(here), grads, largest=True)
-
-
-def _largest_of(tensor: Tensor) -> Tensor:
-    if tensor.numel() == 0:
-        return tensor.new_zeros(())
-    low, high = torch.aminmax(tensor)
-    return torch.maximum(high, -low)

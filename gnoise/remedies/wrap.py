@@ -1,5 +1,6 @@
 """Run a transform inside any torch optimizer, at the start of its every step."""
 
+import difflib
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -81,12 +82,12 @@ class Wrapped:
                 "expected unscaled gradients, got an optimizer that unscales inside of its step; "
                 "try scaler.unscale_(optimizer) before scaler.step(optimizer)"
             )
-        rest = args[1:]
-        closure = rest[0] if rest else kwargs.get("closure")
-        if closure is None:
-            self.apply()
-            return None
-        return (optimizer, self._around(closure)), {k: v for k, v in kwargs.items() if k != "closure"}
+        if len(args) > 1 and args[1] is not None:
+            return (args[0], self._around(args[1]), *args[2:]), kwargs
+        if kwargs.get("closure") is not None:
+            return args, kwargs | {"closure": self._around(kwargs["closure"])}
+        self.apply()
+        return None
 
     def _around(self, closure: Callable[[], object]) -> Callable[[], object]:
         def transformed() -> object:
@@ -137,7 +138,7 @@ def wrap(
     optimizer: Optimizer,
     transform: Transform,
     *,
-    select: str | Sequence[str] | Sequence[Tensor] | None = None,
+    select: str | Tensor | Sequence[str | Tensor] | None = None,
     name: str = "transform",
 ) -> Wrapped:
     """Run a transform on an optimizer's gradients at the start of every step.
@@ -152,14 +153,16 @@ def wrap(
         optimizer: any torch optimizer; with a closure, the gradients of each of its calls are transformed.
         transform: what to run.
         select: parameters, or shell patterns such as ``"*.attn.*"`` for an optimizer made from
-            ``model.named_parameters()``; ``None`` for all the optimizer has now.
+            ``model.named_parameters()``, in this order; ``None`` for all the optimizer has now. Groups that are added
+            later are not part of it: wrap them under another name.
         name: key of the state, where more than one transform is wrapped.
 
     Returns:
         the wrapped transform: ``.state`` to look at, ``.remove()`` to undo.
 
     Raises:
-        UserError: the name is taken, nothing is selected, or a selected parameter is not the optimizer's.
+        UserError: the name is taken, a pattern or the selection finds nothing, or a selected parameter is not the
+            optimizer's.
     """
     optimizer = bare(optimizer)
     taken = _WRAPPED.setdefault(optimizer, {})
@@ -196,37 +199,36 @@ def bare(optimizer: object) -> Optimizer:
     return optimizer
 
 
-def _selected(optimizer: Optimizer, select: str | Sequence[str] | Sequence[Tensor] | None) -> list[Tensor]:
+def _selected(optimizer: Optimizer, select: str | Tensor | Sequence[str | Tensor] | None) -> list[Tensor]:
     return list({id(x): x for x in _chosen(optimizer, select)}.values())  # nothing is transformed twice
 
 
-def _chosen(optimizer: Optimizer, select: str | Sequence[str] | Sequence[Tensor] | None) -> list[Tensor]:
+def _chosen(optimizer: Optimizer, select: str | Tensor | Sequence[str | Tensor] | None) -> list[Tensor]:
     every: list[Tensor] = [x for group in optimizer.param_groups for x in group["params"]]
     if select is None:
         return every
-    chosen = [select] if isinstance(select, str) else list(select)
-    patterns = [x for x in chosen if isinstance(x, str)]
-    if patterns:
-        return _matching(optimizer, patterns)
+    chosen = [select] if isinstance(select, str | Tensor) else list(select)
+    if not chosen:
+        raise UserError("expected parameters to select, got none; try select=None for all that the optimizer has")
     known = {id(x) for x in every}
-    parameters = [x for x in chosen if isinstance(x, Tensor)]
-    if not parameters or not all(id(x) in known for x in parameters):
+    if not all(isinstance(x, str) or id(x) in known for x in chosen):
         raise UserError(
-            f"expected parameters of the optimizer, got {len(parameters)} of which some or all are not; "
+            "expected parameters of the optimizer, got some that it does not hold; "
             "try select=list(module.parameters()) of a module it was made for"
         )
-    return parameters
+    found = [_matching(optimizer, x, every) if isinstance(x, str) else [x] for x in chosen]
+    return [x for some in found for x in some]
 
 
-def _matching(optimizer: Optimizer, patterns: Sequence[str]) -> list[Tensor]:
+def _matching(optimizer: Optimizer, pattern: str, every: Sequence[Tensor]) -> list[Tensor]:
     names = [name for group in optimizer.param_groups for name in group.get("param_names", ())]
     if not names:
         raise UserError(
-            f"expected an optimizer that knows parameter names, got one without for {patterns[0]!r}; "
+            f"expected an optimizer that knows parameter names, got one without for {pattern!r}; "
             "try AdamW(model.named_parameters(), ...) or select=[model.fc.weight]"
         )
-    every = [x for group in optimizer.param_groups for x in group["params"]]
-    found = [x for name, x in zip(names, every, strict=True) if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
+    found = [x for name, x in zip(names, every, strict=True) if fnmatch.fnmatchcase(name, pattern)]
     if not found:
-        raise UserError(f"expected parameters named like {patterns[0]!r}, got none; try {names[0]!r}")
+        near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.0)[0]
+        raise UserError(f"expected parameters named like {pattern!r}, got none; try {near!r}")
     return found

@@ -1,5 +1,7 @@
+import copy
 import io
 import math
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +12,7 @@ from torch.optim import Optimizer
 from gnoise.errors import UserError
 from gnoise.remedies import (
     REMEDIES,
+    Transform,
     adagc,
     chain,
     clip_coordinates,
@@ -171,13 +174,22 @@ def test_selection_by_name_and_by_parameter() -> None:
         model[0].weight,
         model[0].bias,
     )
+    assert wrap(optimizer, clip_norm(1.0), select=[model[1].bias, "0.*"], name="d").parameters == (
+        model[1].bias,
+        model[0].weight,
+        model[0].bias,
+    )
+    assert wrap(optimizer, clip_norm(1.0), select=model[1].bias, name="e").parameters == (model[1].bias,)
 
 
 def test_wrong_selections_say_what_to_type() -> None:
     model = nn.Linear(3, 4)
     optimizer = torch.optim.AdamW(model.named_parameters())
-    with pytest.raises(UserError, match="try 'weight'"):
-        wrap(optimizer, clip_norm(1.0), select="head.*")
+    for select in ("wight", ["bias", "*.weight"]):
+        with pytest.raises(UserError, match="try 'weight'"):
+            wrap(optimizer, clip_norm(1.0), select=select)
+    with pytest.raises(UserError, match="try select=None"):
+        wrap(optimizer, clip_norm(1.0), select=[])
     with pytest.raises(UserError, match="try select=list"):
         wrap(optimizer, clip_norm(1.0), select=[nn.Parameter(torch.zeros(2))])
     with pytest.raises(UserError, match="named_parameters"):
@@ -202,6 +214,71 @@ def test_a_closures_gradients_are_transformed_on_every_call() -> None:
     torch.testing.assert_close(weight.detach(), torch.tensor([29.4, 39.2]))
     optimizer.step(closure=closure)
     torch.testing.assert_close(weight.detach(), torch.tensor([28.8, 38.4]))
+
+
+def test_a_closure_reaches_the_step_as_it_was_given() -> None:
+    class Own(torch.optim.SGD):
+        def step(self, closure: Callable[[], Tensor] | None = None, times: int = 1, *, late: object = None) -> object:
+            given = closure if late is None else late
+            self.times = times
+            return super().step(given)  # type: ignore[arg-type]
+
+    weight = nn.Parameter(torch.tensor([30.0, 40.0]))
+    optimizer = Own([weight], lr=1.0)
+    wrap(optimizer, clip_norm(1.0))
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure, 3)
+    assert optimizer.times == 3
+    torch.testing.assert_close(weight.detach(), torch.tensor([29.4, 39.2]))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, when it loads its compiler
+@pytest.mark.parametrize("transform", [clip_global_norm(1.0), chain(stabilize(), shrink())], ids=["norm", "chain"])
+def test_a_compiled_step_does_the_same(transform: Transform) -> None:
+    ours, twin = parameters(), parameters()
+    optimizer, other = OPTIMIZERS["momentum"](ours), OPTIMIZERS["momentum"](twin)
+    wrap(optimizer, transform)
+    wrap(other, transform)
+    compiled = torch.compile(lambda: optimizer.step(), backend="eager")
+    for step in range(4):
+        train(twin, other, range(step, step + 1))
+        generator = torch.Generator().manual_seed(step)
+        for p in ours:
+            p.grad = torch.empty(p.shape).cauchy_(generator=generator)
+        compiled()
+    assert equal(ours, twin)
+
+
+def test_groups_that_come_later_are_left_alone() -> None:
+    params = parameters()
+    optimizer = torch.optim.SGD(params[:1], lr=0.1)
+    wrap(optimizer, clip_norm(0.5))
+    optimizer.add_param_group({"params": params[1:]})
+    train(params, optimizer, range(1))
+    assert params[0].grad.norm() <= 0.501
+    assert params[1].grad.norm() > 0.6
+    wrap(optimizer, clip_norm(0.5), select=params[1:], name="later")
+    train(params, optimizer, range(1))
+    assert all(p.grad.norm() <= 0.501 for p in params)
+
+
+def test_copies_of_an_optimizer_are_bare() -> None:
+    optimizer = OPTIMIZERS["adamw"](parameters())
+    wrap(optimizer, stabilize())
+    for copied in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        assert wrapped(copied) == {}
+        params = copied.param_groups[0]["params"]
+        twin = parameters()
+        train(params, copied, range(3))
+        train(twin, OPTIMIZERS["adamw"](twin), range(3))
+        assert equal(params, twin)
+    assert list(wrapped(optimizer)) == ["transform"]
 
 
 def test_sparse_gradients_are_refused() -> None:
