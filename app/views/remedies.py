@@ -19,7 +19,7 @@ def render(run: Run) -> None:
     treated = [each.layer for each in recommendations if each.layer and each.remedy is not Remedy.NONE]
     others = [layer.name for layer in run.layers if layer.name not in treated]
     name = st.selectbox(
-        f"Ladder of ({len(treated)} of {len(run.layers)} layers have a remedy, listed first)",
+        f"Whose remedies ({len(treated)} of {len(run.layers)} layers have a remedy, listed first)",
         [_MODEL, *treated, *others],
         key=_SELECT,
         bind="query-params",

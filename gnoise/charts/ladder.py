@@ -120,6 +120,8 @@ def _draw(rungs: Sequence[Evidence], anchors: Sequence[Evidence]) -> go.Figure:
         error_x={
             "type": "data",
             "symmetric": False,
+            "color": GREY,  # on light and dark pages alike
+            "thickness": 2,
             "array": [(each.high or 0.0) - gain for each, gain in zip(rungs, gains, strict=True)],
             "arrayminus": [gain - (each.low or 0.0) for each, gain in zip(rungs, gains, strict=True)],
         },
