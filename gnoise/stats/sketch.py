@@ -251,24 +251,35 @@ def characteristic_function(
     return ((np.exp(1j * at_upper) - np.exp(1j * at_lower)) / (1j * (at_upper - at_lower))) @ share
 
 
-def symmetric_characteristic_function(
-    sketch: Sketch, t: Float[np.ndarray, " frequencies"]
-) -> Float[np.ndarray, " frequencies"]:
+def symmetric_characteristic_function(sketch: Sketch, t: float, multiples: int) -> Float[np.ndarray, " multiples"]:
     """Compute the real part of :func:`characteristic_function`: all of it where the law is symmetric.
 
     Args:
         sketch: with at least one finite, non-zero value.
-        t: frequencies, in units of one over the values.
+        t: frequency, in units of one over the values.
+        multiples: of it, from 1 times to so many times.
     """
     magnitude, counts = _folded(sketch)
     is_end = np.zeros(_MAGNITUDES + 1, dtype=bool)
     is_end[magnitude] = is_end[magnitude + 1] = True  # neighbours share one
-    ends = np.flatnonzero(is_end)
-    lower = np.searchsorted(ends, magnitude)
-    angles = np.outer(t, _end(ends))
-    sines = np.sin(angles)
-    rise, run = sines[:, lower + 1] - sines[:, lower], angles[:, lower + 1] - angles[:, lower]
-    return (rise / run) @ (counts / total(sketch))
+    places = np.flatnonzero(is_end)
+    lower, ends = np.searchsorted(places, magnitude), _end(places)
+    density = counts / (ends[lower + 1] - ends[lower])
+    weights = np.zeros(ends.size)
+    weights[lower + 1] += density
+    weights[lower] -= density
+    sums = _sines(t * ends, multiples) @ weights
+    return sums / (np.arange(1, multiples + 1) * t * total(sketch))
+
+
+def _sines(angles: Float[np.ndarray, " angles"], multiples: int) -> Float[np.ndarray, "multiples angles"]:
+    """Compute sin a, sin 2a, … from sin (k + 1)a = 2 cos a sin ka − sin (k − 1)a."""
+    sines = np.zeros((multiples + 1, angles.size))
+    sines[1], twice = np.sin(angles), 2.0 * np.cos(angles)
+    for k in range(2, multiples + 1):
+        np.multiply(twice, sines[k - 1], out=sines[k])
+        sines[k] -= sines[k - 2]
+    return sines[1:]
 
 
 def _magnitude(buckets: Int[np.ndarray, " buckets"]) -> Int[np.ndarray, " buckets"]:

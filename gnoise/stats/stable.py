@@ -1,5 +1,6 @@
 """Stable laws from characteristic functions: the regression fit, and a sampler to test it with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,10 @@ _FEWEST_VALUES = 50
 _LARGEST_ATOM = 0.1  # a bucket is 1/256 of an octave wide: no stable law puts nearly as much into one
 _FEWEST_FREQUENCIES = 3
 _START_EXPONENTS = (0.2, 2.5)
+_PLAIN_STEPS = 8
+_SMALL_MOVE = 1e-6
+_STILL = 1e-7
+_STRAYED = 0.5
 _LOG_POWERS = (-30.0, 6.0)  # keeps exp(−power) above 0 and below 1 wherever the search strays
 _NODES, _RAW_WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 _WEIGHTS = _RAW_WEIGHTS / _RAW_WEIGHTS.sum()
@@ -156,7 +161,7 @@ def _fit(sketch: Sketch, scale_values: int | None) -> StableCf:
         return StableCf(exponent=0.0, gamma=0.0, cauchy_scale=0.0, n=count, status=problem)
     low, high = quantiles(sketch, _QUARTILES)
     scale = 0.5 * float(high - low)
-    observed = symmetric_characteristic_function(sketch, _FREQUENCIES / scale)
+    observed = symmetric_characteristic_function(sketch, _FREQUENCIES[0] / scale, _FREQUENCIES.size)
     usable = (observed > 3.0 / np.sqrt(count)) & (observed < 1.0)
     if int(usable.sum()) < _FEWEST_FREQUENCIES:
         return StableCf(exponent=0.0, gamma=0.0, cauchy_scale=0.0, n=count, status=Status.NOT_CONVERGED)
@@ -197,8 +202,28 @@ def _unmix(
         return np.log(-np.log(mixed)) - target
 
     first = np.array([np.log(np.clip(start[0], *_START_EXPONENTS)), np.clip(start[1], -1.0, 1.0)])
-    solution = least_squares(misfit, first, method="lm", xtol=1e-6, ftol=1e-10)
-    return float(np.exp(solution.x[0])), float(solution.x[1])
+    solution = _gauss_newton(misfit, first)
+    if solution is None:
+        solution = least_squares(misfit, first, method="lm", xtol=1e-6, ftol=1e-10).x
+    return float(np.exp(solution[0])), float(solution[1])
+
+
+def _gauss_newton(
+    misfit: Callable[[Float[np.ndarray, "2"]], Float[np.ndarray, " frequencies"]], start: Float[np.ndarray, "2"]
+) -> Float[np.ndarray, "2"] | None:
+    """Take plain Gauss–Newton steps, which nearly always settle in three; none where they do not settle."""
+    at = start
+    for _ in range(_PLAIN_STEPS):
+        here = misfit(at)
+        slopes = np.stack([(misfit(at + move) - here) / _SMALL_MOVE for move in _SMALL_MOVE * np.eye(2)], axis=1)
+        step, *_ = np.linalg.lstsq(slopes, -here)
+        at = at + step
+        longest = float(np.abs(step).max())
+        if longest < _STILL:
+            return at
+        if longest > _STRAYED:
+            return None
+    return None
 
 
 def _scale_errors(alpha: float, scale_values: int) -> Float[np.ndarray, " nodes"]:
