@@ -1,6 +1,7 @@
 import itertools
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -182,7 +183,21 @@ def test_posterior_mean_equals_numerical_integration(signal_std: float, noise_sc
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10 * signal_std)
 
 
+@pytest.mark.parametrize(("signal_std", "noise_scale"), [(1.0, 1.0), (1.0, 1e-6), (1e-6, 1.0), (1.0, 1e3), (1e3, 1e-3)])
+def test_posterior_mean_keeps_its_digits_far_out(signal_std: float, noise_scale: float) -> None:
+    x = signal_std * np.array([0.0, 1e-9, 1.0, -10.0, 29.0, 42.4, 42.5, -43.0, 60.0, 1e4, -1e6])
+    with mpmath.workdps(40):
+        z = [mpmath.mpc(at, noise_scale) / (signal_std * mpmath.sqrt(2)) for at in x]
+        w = [mpmath.exp(-(at**2)) * mpmath.erfc(-1j * at) for at in z]
+        expected = [float(at - noise_scale * f.imag / f.real) for at, f in zip(x, w, strict=True)]
+    found = shrink_posterior_mean(x, signal_std=signal_std, noise_scale=noise_scale)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12 * signal_std)
+
+
 def test_posterior_mean_redescends() -> None:
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        far = shrink_posterior_mean(np.array([1e100, -1e12]), signal_std=1.0, noise_scale=0.5)
+    np.testing.assert_allclose(far, [2e-100, -2e-12], rtol=1e-12)
     found = shrink_posterior_mean(np.array([1e4, -1e4]), signal_std=1.0, noise_scale=0.5)
     np.testing.assert_allclose(found, [2e-4, -2e-4], rtol=1e-3)
 
