@@ -6,7 +6,7 @@ from scipy.special import wofz
 
 _FAR = 30.0
 """|z| from which the terms below give double precision."""
-_SERIES = np.array([1.0 / 2.0, 3.0 / 4.0, 15.0 / 8.0, 105.0 / 16.0, 945.0 / 32.0, 10395.0 / 64.0])
+_SERIES = (1.0 / 2.0, 3.0 / 4.0, 15.0 / 8.0, 105.0 / 16.0, 945.0 / 32.0, 10395.0 / 64.0)
 
 
 def shrink_posterior_mean(
@@ -39,7 +39,8 @@ def shrink_posterior_mean(
 def _far_out(z: Complex[np.ndarray, "..."], signal_std: float) -> Float[np.ndarray, "..."]:
     r"""Return the same from $w(z) = i(1 + h)/(z\sqrt\pi)$, $h = q/z^2 = \sum_k (2k-1)!!/(2z^2)^k$: no terms cancel."""
     inverse_sq = (1.0 / z) ** 2
-    q = np.polynomial.polynomial.polyval(inverse_sq, _SERIES)
-    h = q * inverse_sq
+    q = np.zeros_like(z)
+    for coefficient in reversed(_SERIES):
+        q = coefficient + inverse_sq * q
     turned = (np.conj(z) / np.abs(z)) ** 2
-    return np.sqrt(2.0) * signal_std * (turned * q).imag / (z.real * h.imag - z.imag * (1.0 + h.real))
+    return np.sqrt(2.0) * signal_std * np.imag(turned * q) / np.imag(np.conj(z) * (1.0 + q * inverse_sq))
