@@ -17,6 +17,8 @@ from gnoise.stats.laws.table import GRID, evaluate, tabulate
 
 _STEPS = 40
 _LONGEST = 1.0
+_STRETCHED = 4.0
+_SHORTEST = 0.25
 _SETTLED = 1e-3
 _ACCEPTED = 0.05
 _RIDGE = 1e-9
@@ -83,8 +85,9 @@ def _bounds(law: Law) -> tuple[Float[np.ndarray, " params"], Float[np.ndarray, "
 def climb(law: Law, bins: FoldedBins, scale_values: int | None) -> Peak:
     r"""Find the peak of the bounded likelihood by Fisher scoring with step halving, from the best of a few starts.
 
-    Starts put the law's median on the data's. The climb ends when a step promises or brings less than a thousandth
-    nat: a twentieth of a standard error.
+    Starts put the law's median on the data's. Where a law does not hold, information that is expected of it is not the
+    curvature that is there; so a step is stretched by what the slope along the last step was found to have left. The
+    climb ends when a step promises or brings less than a thousandth nat: a twentieth of a standard error.
 
     Args:
         law: to fit.
@@ -95,21 +98,27 @@ def climb(law: Law, bins: FoldedBins, scale_values: int | None) -> Peak:
     theta = _start(law, bins, scale_values)
     here = likelihood(table, bins.log_edges, theta)
     best, left = here.bounded(bins, total), np.inf
+    stretch, moved, pulled = 1.0, np.zeros(theta.size), 0.0
     for _ in range(_STEPS):
         score = here.score(bins, total)
         step = scoring_step(law, theta, here, score, bins.n)
         left = 0.5 * float(score @ step)
         if left < _SETTLED:
             break
-        for halving in range(_HALVINGS):
-            trial = clipped(law, theta + 0.5**halving * step)
+        if pulled > 0.0:
+            stretch *= 1.0 / max(1.0 - float(score @ moved) / pulled, 1.0 / _STRETCHED)
+        stretch = float(np.clip(stretch, _SHORTEST, _STRETCHED))
+        for _ in range(_HALVINGS):
+            trial = clipped(law, theta + stretch * step)
             there = likelihood(table, bins.log_edges, trial)
             reached = there.bounded(bins, total)
             if reached > best:
                 break
+            stretch *= 0.5
         else:
             break
-        gained = reached - best
+        moved, gained = trial - theta, reached - best
+        pulled = float(score @ moved)
         theta, here, best = trial, there, reached
         if gained < _SETTLED:
             break
