@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gnoise.remedies.apply import apply
     from gnoise.runfile import open_run
     from gnoise.runfile.analyze import analyze
+    from gnoise.runfile.compare import compare
     from gnoise.trials.trial import trial
 
 try:
@@ -24,12 +25,13 @@ except PackageNotFoundError:  # running from a source tree that was never instal
 _HOMES = {
     "analyze": "gnoise.runfile.analyze",
     "apply": "gnoise.remedies.apply",
+    "compare": "gnoise.runfile.compare",
     "open_run": "gnoise.runfile",
     "profile": "gnoise.collect.profile",
     "trial": "gnoise.trials.trial",
 }
 
-__all__ = ["GnoiseError", "UserError", "__version__", "analyze", "apply", "open_run", "profile", "trial"]
+__all__ = ["GnoiseError", "UserError", "__version__", "analyze", "apply", "compare", "open_run", "profile", "trial"]
 
 
 def __getattr__(name: str) -> object:

@@ -9,6 +9,7 @@ import typer
 from gnoise.cli.analyze import analyze
 from gnoise.cli.app import app as app_verb
 from gnoise.cli.apply import apply
+from gnoise.cli.compare import compare
 from gnoise.cli.export import export
 from gnoise.cli.inspect import inspect
 from gnoise.cli.profile import profile
@@ -16,7 +17,7 @@ from gnoise.cli.show import show
 from gnoise.cli.trial import trial
 from gnoise.errors import ExitCode, UserError
 
-VERBS = (profile, show, inspect, analyze, export, apply, trial, app_verb)
+VERBS = (profile, show, inspect, analyze, export, apply, trial, compare, app_verb)
 
 commands = typer.Typer(
     name="gnoise",
