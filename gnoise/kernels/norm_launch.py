@@ -139,7 +139,7 @@ def run_norm_backward(rows: Rows, *, eps: float, centered: bool, has_bias: bool)
     if dx.numel() == 0:
         zero = torch.zeros((kinds, features + examples), device=x.device)
         return Sums(dx, zero[:, :features], zero[:, features:])
-    wide = features > WIDEST
+    wide = is_wide(features)
     one_each = tokens == 1 and not wide
     shape, strides = (examples, tokens), (grad.stride(0), grad.stride(1), x.stride(0), x.stride(1))
     if one_each:
@@ -167,6 +167,11 @@ def run_norm_backward(rows: Rows, *, eps: float, centered: bool, has_bias: bool)
     return Sums(dx, grads, row_sq_norms if one_each else sq_norms)
 
 
+def is_wide(features: int) -> bool:
+    """Say whether a row does not fit a program's registers; an odd one, whose values are loaded singly, sooner."""
+    return features > (WIDEST if features % 16 == 0 else WIDEST // 2)
+
+
 @cache
 def plan_programs(examples: int, tokens: int, features: int, processors: int) -> Plan:
     """Cut a call into programs that keep all multiprocessors busy to the end.
@@ -178,10 +183,12 @@ def plan_programs(examples: int, tokens: int, features: int, processors: int) ->
         processors: multiprocessors there are.
     """
     block = 1 << (features - 1).bit_length()
-    if block > WIDEST:
+    if is_wide(features):
         block = _TILE // 2
     rows = max(1, min(_TILE // block, 1 << (tokens - 1).bit_length()))
-    warps = min(_WARPS, max(1, rows * block // 512))
+    # Values that must be loaded one by one take an address register each: fewer of them a thread.
+    of_thread = 16 if features % 16 == 0 else 8
+    warps = min(_WARPS, max(1, rows * block // (32 * of_thread)))
     slots = processors * (_WARPS // warps)
     most = min(-(-tokens // rows), max(1, 4 * slots // examples))
 

@@ -58,7 +58,7 @@ def sketch_triton(
     kinds = 1 if of_each is None else 2
     counts = torch.zeros((kinds, _COPIES, BUCKETS), dtype=torch.int64, device=flat.device)
     programs = max(1, min(8 * multiprocessors(flat.device), -(-flat.numel() // _BLOCK)))
-    span = -(-flat.numel() // programs)
+    span = -(-flat.numel() // (programs * _BLOCK)) * _BLOCK  # a multiple of 16, so that loads are wide
     zeros = torch.zeros((kinds, programs), dtype=torch.int64, device=flat.device)
     if flat.numel():
         with torch.cuda.device_of(flat):
