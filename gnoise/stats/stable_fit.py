@@ -290,12 +290,16 @@ def _summit(theta: Float[np.ndarray, "4"], data: _Data, free: Bool[np.ndarray, "
     """Climb on tabled densities as far as they go, then on integrated ones if that is not enough."""
     if not free[1]:
         return _climb(theta, data, free, n, _SYMMETRIC)
+    first = theta
     if _within(theta, _TABLE):
         summit = _climb(theta, data, free, n, _TABLE)
-        theta = summit.theta
-        if n <= _TABLED and summit.left < _SETTLED and _within(theta, _TABLE):
+        first = summit.theta
+        if n <= _TABLED and summit.left < _SETTLED and _within(first, _TABLE):
             return summit
-    return _climb(theta, data, free, n, _INTEGRALS)
+    summit = _climb(first, data, free, n, _INTEGRALS)
+    if summit.left > _ACCEPTED and first is not theta:
+        summit = _climb(theta, data, free, n, _INTEGRALS)
+    return summit
 
 
 def _within(theta: Float[np.ndarray, "4"], densities: _Densities) -> bool:

@@ -168,6 +168,12 @@ def test_odd_values_give_a_status(values: np.ndarray, status: Status) -> None:
             assert fit_stable(sketch_from_values(values)).status is status
 
 
+def test_one_value_out_of_all_proportion_is_the_heaviest_tail() -> None:
+    fit = fit_stable(np.append(np.random.default_rng(4).normal(size=59), 1e300))
+    assert fit.status is Status.OK
+    assert fit.alpha == 0.5
+
+
 @pytest.mark.parametrize(
     "values",
     [
