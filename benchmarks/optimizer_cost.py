@@ -7,13 +7,15 @@ bfloat16 units a step of Muon over twelve blocks takes some ten minutes; `--laye
 """
 
 import argparse
+import fnmatch
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from report import Cell, publish
+from report import RESULTS, Cell, publish
 from torch import nn
 from torch.optim import Optimizer
 
@@ -24,6 +26,8 @@ BAR = 1.05
 """Wanted of LayerwiseLR against torch's Muon."""
 SMALL = GPTConfig(block_size=64, vocab_size=512, n_layer=1, n_head=4, n_embd=144)
 PHASES = ("ordinary", "keeping", "measuring")
+_TIMES = tuple(f"{phase} ms" for phase in PHASES)
+COLUMNS = ("blocks", "optimizer", "bare ms", *_TIMES, "ratio", "lowest", "highest", "rounds")
 
 
 def main() -> None:
@@ -35,31 +39,39 @@ def main() -> None:
     model = GPT(SMALL if options.quick else shape).to(device)
     for parameter in model.parameters():
         parameter.grad = 1e-3 * torch.randn_like(parameter)
-    arms = _arms(model)
-    bare = _bare(model)
+    arms = {name: arm for name, arm in _arms(model).items() if fnmatch.fnmatchcase(name, options.only)}
+    bare, size = _bare(model), _size(model)
     rows: list[tuple[Cell, ...]] = []
     for name, optimizer in arms.items():
-        rows.append(_row(name, bare, optimizer, device, rounds=options.rounds, warm_up=options.warm_up))
+        times = _row(name, bare, optimizer, device, rounds=options.rounds, warm_up=options.warm_up)
+        rows.append((size, *times, options.rounds))
         print(*rows[-1], flush=True)
-    numel = sum(p.numel() for p in model.parameters())
     publish(
         "optimizer_cost",
         notes=[
-            f"{numel / 1e6:.1f} M float32 parameters on {device.type}, {_blocks(model)}.",
+            f"Float32 on {device.type}; {model.config.vocab_size} tokens.",
             "bare is torch.optim.Muon for hidden matrices and torch.optim.AdamW for the rest; medians over rounds, one "
             "after the other.",
             f"ratio: average over a cycle of `every` steps / bare, the median over rounds. The bar is {BAR}.",
         ],
-        settings={"rounds": options.rounds, "parameters": numel, "threads": options.threads},
-        columns=("optimizer", "bare ms", *(f"{phase} ms" for phase in PHASES), "ratio", "lowest", "highest"),
-        rows=rows,
+        settings={"threads": options.threads},
+        columns=COLUMNS,
+        rows=[*_held({row[:2] for row in rows}), *rows],
         save=not options.quick,
     )
 
 
-def _blocks(model: GPT) -> str:
-    config = model.config
-    return f"{config.n_layer} blocks {config.n_embd} wide and {config.vocab_size} tokens"
+def _size(model: GPT) -> str:
+    config, numel = model.config, sum(p.numel() for p in model.parameters())
+    return f"{config.n_layer} × {config.n_embd} wide, {numel / 1e6:.1f} M"
+
+
+def _held(anew: set[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+    """Return the rows of the table that stands which are not measured anew."""
+    path = RESULTS / "optimizer_cost.json"
+    held = json.loads(path.read_text(encoding="utf-8"))["table"] if path.exists() else []
+    rows = [tuple(row[column] for column in COLUMNS) for row in held]
+    return [row for row in rows if row[:2] not in anew]
 
 
 def _arms(model: nn.Module) -> dict[str, LayerwiseLR]:
@@ -128,6 +140,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, default=1, help="rounds before those that count")
     parser.add_argument("--layers", type=int, default=12, help="blocks of the model")
     parser.add_argument("--width", type=int, default=768, help="of the model, a multiple of 64")
+    parser.add_argument("--only", default="*", help="shell pattern of optimizers to measure; other rows stay")
     parser.add_argument("--threads", type=int, default=1, help="of torch; 1 keeps CPU time comparable")
     parser.add_argument("--quick", action="store_true", help="0.3 M parameters instead of 124 M; writes no results")
     return parser.parse_args()

@@ -59,10 +59,10 @@ def _rational_(entries: Tensor, scale: float) -> None:
 def _quartic_(entries: Tensor, scale: float) -> None:
     if _SAFE_TO_FOURTH[0] < scale < _SAFE_TO_FOURTH[1]:
         squared = entries * entries
-        entries.div_(torch.addcmul(squared.new_ones(()), squared, squared, value=scale**-4))
+        entries.div_(torch.addcmul(squared.new_ones(()), squared, squared, value=scale**-4, out=squared))
     else:
         squared = (entries / scale).square_()
-        entries.div_(torch.addcmul(squared.new_ones(()), squared, squared))
+        entries.div_(torch.addcmul(squared.new_ones(()), squared, squared, out=squared))
 
 
 def _saturating_(entries: Tensor, scale: float) -> None:
