@@ -9,6 +9,7 @@ from jaxtyping import install_import_hook
 # Triton reads their source.
 ENFORCED = (
     "gnoise.records",
+    "gnoise.trial_records",
     "gnoise.quantities",
     "gnoise.errors",
     "gnoise.references",

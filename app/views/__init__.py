@@ -1,5 +1,5 @@
 """The pages, in the order of the navigation: each has a ``TITLE`` and a ``render(run)``."""
 
-from . import layers, noise_scale, overview, remedies, trial
+from . import about, compare, layers, noise_scale, overview, remedies, trial
 
-VIEWS = (overview, layers, noise_scale, remedies, trial)
+VIEWS = (overview, layers, noise_scale, remedies, trial, compare, about)

@@ -12,8 +12,8 @@ from gnoise.charts.trial import (
     trial_sentences,
     trial_table,
 )
-from gnoise.records import Trial
 from gnoise.runfile import Run
+from gnoise.trial_records import Trial
 
 from ..elements import show_chart, show_headline, show_lines
 

@@ -7,9 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from gnoise.charts.chart import GREY, Chart, plain, style
-from gnoise.records import ArmResult, Status, Trial, TrialCurve, TrialState
+from gnoise.records import Status
 from gnoise.stats.intervals import t_interval
 from gnoise.stats.trial import LARGER, LONGER, MORE_STEPS, NONE, TUNING, final_losses, judge_trial
+from gnoise.trial_records import ArmResult, Trial, TrialCurve, TrialState
 
 _COLOURS = ("rgb(230, 97, 1)", "rgb(43, 140, 190)", "rgb(94, 60, 153)", "rgb(27, 158, 119)", "rgb(166, 86, 40)")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")

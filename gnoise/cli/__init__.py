@@ -13,11 +13,12 @@ from gnoise.cli.compare import compare
 from gnoise.cli.export import export
 from gnoise.cli.inspect import inspect
 from gnoise.cli.profile import profile
+from gnoise.cli.report import report
 from gnoise.cli.show import show
 from gnoise.cli.trial import trial
 from gnoise.errors import ExitCode, UserError
 
-VERBS = (profile, show, inspect, analyze, export, apply, trial, compare, app_verb)
+VERBS = (profile, show, inspect, analyze, export, apply, trial, compare, report, app_verb)
 
 commands = typer.Typer(
     name="gnoise",

@@ -15,8 +15,9 @@ from gnoise.charts.ladder import ladder_sentence, ladder_table
 from gnoise.charts.phrases import compact
 from gnoise.charts.summary import Summary
 from gnoise.charts.trial import TABLE_TITLES, state_words, trial_about, trial_line, trial_sentences, trial_table
-from gnoise.records import Estimate, Evidence, Layer, Recommendation, Remedy, Trial
+from gnoise.records import Estimate, Evidence, Layer, Recommendation, Remedy
 from gnoise.stats.trial import judge_trial
+from gnoise.trial_records import Trial
 
 if TYPE_CHECKING:
     from gnoise.trials import Progress as TrialProgress

@@ -3,20 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from gnoise.records import (
-    ArmResult,
-    Estimate,
-    Evidence,
-    EvidenceRole,
-    JsonValue,
-    Layer,
-    Recommendation,
-    RunInfo,
-    Trial,
-    Verdict,
-)
+from gnoise.records import Estimate, Evidence, EvidenceRole, JsonValue, Layer, Recommendation, RunInfo, Verdict
 from gnoise.runfile import Run
 from gnoise.stats.trial import judge_trial
+from gnoise.trial_records import ArmResult, Trial
 
 SHOW_FORMAT = "gnoise.show"
 SHOW_VERSION = 1

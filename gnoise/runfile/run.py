@@ -27,13 +27,13 @@ from gnoise.records import (
     RunState,
     Severity,
     Status,
-    Trial,
     Verdict,
 )
 from gnoise.runfile.arrays import Array, Packed, assemble_draws, assemble_layer, unpack
 from gnoise.runfile.database import open_database, reading
 from gnoise.runfile.trials import read_trials
 from gnoise.runfile.write import MODEL
+from gnoise.trial_records import Trial
 
 _EVIDENCE = tuple(field.name for field in fields(Evidence))
 

@@ -126,8 +126,8 @@ CREATE TABLE recommendation (
     unless       TEXT NOT NULL
 ) STRICT;
 
--- Training both ways: the plan (gnoise.records.TrialPlan), and one row for each training that has ended
--- (gnoise.records.TrialCurve). `arm` is 'tuning' while the learning rate is looked for.
+-- Training both ways: the plan (gnoise.trial_records.TrialPlan), and one row for each training that has ended
+-- (gnoise.trial_records.TrialCurve). `arm` is 'tuning' while the learning rate is looked for.
 CREATE TABLE trial (
     id      INTEGER PRIMARY KEY,
     plan    TEXT NOT NULL CHECK (json_valid(plan)),

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gnoise.records import Status, Trial, TrialCurve, TrialPlan, TrialState
+from gnoise.records import Status
 from gnoise.runfile.database import reading, transaction
 from gnoise.runfile.upgrade import upgrade
+from gnoise.trial_records import Trial, TrialCurve, TrialPlan, TrialState
 
 
 def start_trial(path: Path, plan: TrialPlan) -> int:

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import stdtrit
 
-from gnoise.records import ArmResult, Status, Trial, TrialCurve
+from gnoise.records import Status
 from gnoise.stats.intervals import CONFIDENCE, t_interval
+from gnoise.trial_records import ArmResult, Trial, TrialCurve
 
 NONE, LONGER, LARGER, TUNING = "none", "longer", "batch_x2", "tuning"
 """Arms of every trial: no remedy, the same for a tenth more steps, the same with twice the batch."""

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from gnoise.collect.draws import prepare
 from gnoise.collect.workload import Batch, Workload, move
 from gnoise.data.batches import examples_in
-from gnoise.records import JsonValue, Status, TrialCurve
+from gnoise.records import JsonValue, Status
 from gnoise.remedies import apply
+from gnoise.trial_records import TrialCurve
 from gnoise.trials.arms import OWN_OPTIMIZER, Arm
 from gnoise.trials.held_out import Examples
 from gnoise.trials.optimizers import make_optimizer

@@ -10,9 +10,10 @@ from gnoise.collect.load import load_workload
 from gnoise.collect.profile import place
 from gnoise.collect.workload import Workload
 from gnoise.errors import UserError, unreadable
-from gnoise.records import JsonValue, Status, Trial, TrialCurve, TrialPlan, TrialState
+from gnoise.records import JsonValue, Status
 from gnoise.runfile import Run, end_trial, open_run, start_trial, write_curve
 from gnoise.stats.trial import FEWEST_SEEDS, NONE, TUNING, best_rate, is_settled
+from gnoise.trial_records import Trial, TrialCurve, TrialPlan, TrialState
 from gnoise.trials.arms import OWN_OPTIMIZER, RECOMMENDED, Arm, make_arms, predicted
 from gnoise.trials.branch import Branch, weights_of
 from gnoise.trials.held_out import beside, split

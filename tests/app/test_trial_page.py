@@ -1,12 +1,13 @@
 """The trial page, with a trial, with one that has only begun, and without any."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-from gnoise.records import TrialState
 from gnoise.runfile import end_trial, start_trial, write_curve
+from gnoise.trial_records import TrialState
 from tests.stats.test_trial import simulated
 
 
@@ -28,15 +29,16 @@ def test_no_trial_says_what_to_type(full_run: Path) -> None:
     assert _shown(full_run).code[0].value == f"gnoise trial {full_run} --budget 10m"
 
 
-def test_a_trial_shows_its_sentence_and_every_arm(full_run: Path) -> None:
+def test_a_trial_shows_its_sentence_and_every_arm(full_run: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(full_run, tmp_path))
     trial = simulated(np.random.default_rng(0), worth=0.5, noise=1e-4)
-    number = start_trial(full_run, trial.plan)
-    begun = _shown(full_run)
+    number = start_trial(path, trial.plan)
+    begun = _shown(path)
     assert "not finished" in "".join(element.body for element in begun.html)
     for curve in trial.curves:
-        write_curve(full_run, number, curve)
-    end_trial(full_run, number, TrialState.COMPLETE)
-    test = _shown(full_run)
+        write_curve(path, number, curve)
+    end_trial(path, number, TrialState.COMPLETE)
+    test = _shown(path)
     assert "clip saves 33." in "".join(element.body for element in test.html)
     table = next(frame.value for frame in test.dataframe if "tokens saved" in frame.value.columns)
     assert list(table["arm"])[:2] == ["no remedy", "clip"]

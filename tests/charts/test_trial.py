@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gnoise.charts.trial import trial_about, trial_curves, trial_line, trial_sentence, trial_sentences, trial_table
-from gnoise.records import Status, TrialState
+from gnoise.records import Status
 from gnoise.stats.trial import judge_arm, judge_trial
+from gnoise.trial_records import TrialState
 from tests.stats.test_trial import curve, simulated
 
 

@@ -23,7 +23,16 @@ def test_the_tour_works_as_written(gnoise: Run, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("GNOISE_DRAWS", "16")  # the same road with fewer steps
     monkeypatch.setenv("GNOISE_BATCH_SIZE", "2")
     (tmp_path / "sample_checkpoints").symlink_to(ROOT / "sample_checkpoints")
-    assert {command[0] for command in COMMANDS} == {"inspect", "profile", "show", "app", "export", "compare", "analyze"}
+    assert {command[0] for command in COMMANDS} == {
+        "inspect",
+        "profile",
+        "show",
+        "app",
+        "export",
+        "report",
+        "compare",
+        "analyze",
+    }
     for command in COMMANDS:
         if command[0] != "app":  # serving is tested with the app
             result = gnoise(*command)

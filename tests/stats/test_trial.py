@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from gnoise.records import Status, Trial, TrialCurve, TrialPlan, TrialState
+from gnoise.records import Status
 from gnoise.stats.trial import LARGER, LONGER, NONE, best_rate, is_settled, judge_arm, judge_trial
+from gnoise.trial_records import Trial, TrialCurve, TrialPlan, TrialState
 
 _PLAN = TrialPlan(
     source="toy",

@@ -16,8 +16,9 @@ import gnoise
 from gnoise.collect import Workload
 from gnoise.collect.workload import Batch
 from gnoise.errors import UserError
-from gnoise.records import Remedy, Status, TrialCurve, TrialState
+from gnoise.records import Remedy, Status
 from gnoise.stats.trial import LARGER, LONGER, NONE, judge_arm
+from gnoise.trial_records import TrialCurve, TrialState
 from gnoise.trials import Progress
 from gnoise.trials.branch import Branch
 from gnoise.trials.held_out import beside, split

@@ -1,0 +1,208 @@
+"""A run as one HTML file that opens from disk: the first screen, the layers with a remedy, and all numbers."""
+
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+from plotly.offline import get_plotlyjs
+
+from gnoise.charts.answers import answer_sentence
+from gnoise.charts.averaging import averaging
+from gnoise.charts.batch_cost import batch_cost
+from gnoise.charts.chart import GREY, Chart
+from gnoise.charts.heat_map import heat_map
+from gnoise.charts.ladder import ladder
+from gnoise.charts.noise_scale import noise_scales
+from gnoise.charts.rows import row_energy
+from gnoise.charts.summary import summary
+from gnoise.charts.tables import layer_table
+from gnoise.charts.tail import tail
+from gnoise.charts.tiles import tiles
+from gnoise.charts.trial import TABLE_TITLES, trial_curves, trial_sentences, trial_table
+from gnoise.export.document import show_document
+from gnoise.records import Recommendation, Remedy
+from gnoise.runfile import Run, check_output
+from gnoise.stats.trial import judge_trial
+
+MOST_LAYERS = 8
+"""Layers that are drawn one by one: those with a remedy, the most urgent first."""
+_TABLE_ROWS = 200
+_STYLE = """
+:root {color-scheme: light dark}
+body {font: 16px/1.45 system-ui, sans-serif; max-width: 1180px; margin: 1.5rem auto; padding: 0 1rem;
+  overflow-wrap: anywhere}
+h1 {font-size: 1.35rem; margin: 0 0 .3rem}
+h2 {font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #8884; padding-bottom: .2rem}
+h3 {font-size: 1rem; margin: 1.2rem 0 .3rem}
+.small {font-size: .85rem; opacity: .8}
+.tiles {display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: .75rem; margin: 1rem 0}
+.tile, .card {border: 1px solid #8885; border-radius: .5rem; padding: .5rem .8rem; margin: 0 0 .6rem}
+.value {font-size: 1.4rem; font-weight: 600}
+table {border-collapse: collapse; font-size: .85rem; width: 100%}
+th, td {text-align: left; padding: .15rem .6rem .15rem 0; border-bottom: 1px solid #8883; vertical-align: top}
+details {margin: .3rem 0 1rem}
+.wide {overflow-x: auto}
+code {font-size: .85rem; background: #8882; padding: .1rem .3rem; border-radius: .25rem}
+@media print {details {display: none} .plot, .card, .tile {break-inside: avoid} body {max-width: none; margin: 0}}
+"""
+_DRAW = """
+for (const place of document.querySelectorAll('.plot')) {
+  const figure = JSON.parse(place.querySelector('script').textContent);
+  place.style.height = figure.layout.height + 'px';
+  Plotly.newPlot(place, figure.data, figure.layout, {displayModeBar: false, responsive: true});
+}
+"""
+
+
+def write_report(run: Run, path: Path, *, force: bool = False) -> None:
+    """Write a run's report: one file, nothing fetched, light and dark, printable.
+
+    Args:
+        run: open.
+        path: HTML file to write.
+        force: replace a file that exists.
+
+    Raises:
+        UserError: the file exists without ``force``, or cannot be written.
+    """
+    check_output(path, force=force)
+    path.write_text(report(run), encoding="utf-8")
+
+
+def report(run: Run) -> str:
+    """Build the report's HTML; what ``gnoise show --json`` prints, but for single layers, is inside as JSON.
+
+    Args:
+        run: open.
+    """
+    estimates, recommendations = run.estimates, run.recommendations
+    said = summary(run.info, estimates, run.verdicts, recommendations, run.evidence, run=str(run.path), state=run.state)
+    active = sorted((each for each in recommendations if each.remedy is not Remedy.NONE), key=_urgency)
+    body = [
+        f"<h1>{escape(said.headline)}</h1>",
+        f'<div class="small">{escape(run.path.name)} · {escape(run.info.model)} · {escape(run.info.data)}</div>',
+        _tiles(run),
+        *(_card(each) for each in active),
+        _chart(heat_map(run.layers, estimates)),
+        _lines("Why", said.why),
+        _lines("Next", said.next),
+        "<h2>Noise scale</h2>",
+        _chart(noise_scales(run.info, estimates)),
+        *(_chart(batch_cost(run.info, e)) for e in estimates if e.layer is None and e.quantity == "b_simple"),
+        "<h2>What remedies would have bought the whole model</h2>",
+        _chart(ladder(run.evidence, layer=None)),
+        *_trials(run),
+        *(_layer(run, each) for each in active[:MOST_LAYERS] if each.layer is not None),
+        "<h2>Layers</h2>",
+        _table(layer_table(run.layers, estimates, recommendations)),
+        "<h2>About this run</h2>",
+        f"<p><code>{escape(run.info.command)}</code></p>",
+    ]
+    told = {name: value for name, value in show_document(run).items() if name != "layers"}
+    return _page(run.path.name, body, json.dumps(told, sort_keys=True, allow_nan=False))
+
+
+def _page(title: str, body: Sequence[str], document: str) -> str:
+    return "\n".join(
+        [
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>gnoise: {escape(title)}</title><style>{_STYLE}</style></head><body>",
+            *body,
+            f'<script type="application/json" id="gnoise-run">{_in_script(document)}</script>',
+            f"<script>{get_plotlyjs()}</script><script>{_DRAW}</script></body></html>",
+        ]
+    )
+
+
+def _in_script(text: str) -> str:
+    """Keep text that came from a file from ending the script element it stands in."""
+    return text.replace("<", "\\u003c")
+
+
+def _tiles(run: Run) -> str:
+    boxes = "".join(
+        f'<div class="tile"><div class="small">{escape(tile.label)}</div><div class="value">{escape(tile.value)}</div>'
+        f'<div class="small">{escape(tile.detail)}</div></div>'
+        for tile in tiles(run.info, run.estimates)
+    )
+    return f'<div class="tiles">{boxes}</div>'
+
+
+def _card(recommendation: Recommendation) -> str:
+    where = recommendation.layer or "the whole model"
+    params = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
+    lines = [
+        f"<b>{escape(recommendation.remedy)}</b> · {escape(where)}",
+        escape(recommendation.reason),
+        f"<code>{escape(recommendation.remedy)}({escape(params)})</code>",
+        *(f'<span class="small">Instead: {escape(line)}</span>' for line in recommendation.alternatives[:1]),
+    ]
+    if recommendation.unless:
+        lines.append(f'<span class="small">What would change this: {escape(recommendation.unless)}</span>')
+    return f'<div class="card">{"<br>".join(lines)}</div>'
+
+
+def _chart(chart: Chart) -> str:
+    """Draw a figure under its finding, with its numbers behind it."""
+    finding = f"<p>{escape(chart.finding)}</p>"
+    if not chart.figure.data:
+        return finding
+    chart.figure.update_layout(font={"color": GREY})  # readable on white and on black
+    figure = _in_script(chart.figure.to_json() or "{}")
+    place = f'<script type="application/json">{figure}</script>'
+    return (
+        f'{finding}<div class="plot" role="img" aria-label="{escape(chart.finding)}">{place}</div>'
+        f"<details><summary>The numbers of this picture</summary>{_table(chart.table)}</details>"
+    )
+
+
+def _layer(run: Run, recommendation: Recommendation) -> str:
+    layer = run.layer(str(recommendation.layer))
+    samples = run.samples(layer.name)
+    estimates = [each for each in run.estimates if each.layer == layer.name]
+    verdicts = [each for each in run.verdicts if each.layer == layer.name]
+    charts = (
+        ladder(run.evidence, layer=layer.name),
+        tail(samples.sketch, verdicts),
+        averaging(samples.coordinates, estimates),
+        row_energy(samples.matrix, estimates, labels=run.row_labels(layer)),
+    )
+    answers = "".join(f"<p>{escape(answer_sentence(each))}</p>" for each in verdicts)
+    return f"<h2>{escape(layer.name)}</h2>{_card(recommendation)}{answers}{''.join(map(_chart, charts))}"
+
+
+def _trials(run: Run) -> list[str]:
+    parts: list[str] = []
+    for trial in run.trials:
+        results = judge_trial(trial)
+        parts.append(f"<h2>Trial {trial.number}: {escape(', '.join(trial.plan.arms))}</h2>")
+        parts += [f"<p>{escape(sentence)}</p>" for sentence in trial_sentences(results)]
+        parts += [_chart(trial_curves(trial)), _table(pd.DataFrame(trial_table(results), columns=list(TABLE_TITLES)))]
+    return parts
+
+
+def _lines(title: str, lines: Sequence[str]) -> str:
+    return f"<h3>{escape(title)}</h3>{''.join(f'<p>{escape(line)}</p>' for line in lines)}" if lines else ""
+
+
+def _table(table: pd.DataFrame) -> str:
+    shown = table.head(_TABLE_ROWS).astype(object).where(table.head(_TABLE_ROWS).notna(), "–")
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in shown.columns)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(_cell(value))}</td>' for value in row)}</tr>"
+        for row in shown.itertuples(index=False, name=None)
+    )
+    left = len(table) - _TABLE_ROWS
+    more = f'<p class="small">… and {left} more rows: gnoise export --format csv</p>' if left > 0 else ""
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}'
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _urgency(recommendation: Recommendation) -> int:
+    return ("critical", "warning", "info").index(str(recommendation.severity))
