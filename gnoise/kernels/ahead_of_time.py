@@ -111,7 +111,7 @@ def _norm_cases() -> Iterator[Case]:
         for features in (2 * WIDEST - 1, 2 * WIDEST):
             yield from _wide_cases(features, f"LayerNorm {dtype}, {features} features", tensors)
     sums = dict.fromkeys(("partials", "totals", "sq_parts"), "*fp32")
-    tile = {"EXAMPLES": 8, "CHUNKS": 4, "COLS": 32}
+    tile = {"EXAMPLES": 8, "CHUNKS": 16, "COLS": 32}
     yield Case(norms.reduce_partials, "sums and norms of both", sums, tile, 4, (), ("features",))
 
 

@@ -13,7 +13,10 @@ from gnoise.kernels.choice import multiprocessors
 
 WIDEST = 8192
 """Features of a row that one program still holds in registers."""
-_TILE = 2048
+_TILE = 4096
+"""Values that a program takes at a time, where rows are shorter."""
+_STAGES = 2
+"""Loads in flight: those of this turn and of the next."""
 _WARPS = 16
 """Warps a multiprocessor holds at 128 registers a thread."""
 _OVERHEAD = 4
@@ -156,12 +159,12 @@ def run_norm_backward(rows: Rows, *, eps: float, centered: bool, has_bias: bool)
             )
             norms.wide_norm_backward[(*_grid(partials), -(-features // plan.block))](
                 grad, x, weight, dx, partials, statistics, tokens, features, plan.chunk, *strides,
-                **settings, STAGES=2, num_warps=plan.warps,
+                **settings, STAGES=_STAGES, num_warps=plan.warps,
             )  # fmt: skip
         else:
             norms.norm_backward[_grid(partials)](
                 grad, x, weight, dx, partials, row_sq_norms, shape[1], features, plan.chunk, eps, *strides,
-                **settings, ROW_IS_EXAMPLE=one_each, STAGES=2, num_warps=plan.warps,
+                **settings, ROW_IS_EXAMPLE=one_each, STAGES=_STAGES, num_warps=plan.warps,
             )  # fmt: skip
         grads, sq_norms = _reduced(partials)
     return Sums(dx, grads, row_sq_norms if one_each else sq_norms)
@@ -184,12 +187,14 @@ def plan_programs(examples: int, tokens: int, features: int, processors: int) ->
     """
     block = 1 << (features - 1).bit_length()
     if is_wide(features):
-        block = _TILE // 2
+        block = _TILE // 4
     rows = max(1, min(_TILE // block, 1 << (tokens - 1).bit_length()))
     # Values that must be loaded one by one take an address register each: fewer of them a thread.
     of_thread = 16 if features % 16 == 0 else 8
     warps = min(_WARPS, max(1, rows * block // (32 * of_thread)))
     slots = processors * (_WARPS // warps)
+    if is_wide(features):
+        slots = max(1, slots // -(-features // block))
     most = min(-(-tokens // rows), max(1, 4 * slots // examples))
 
     def seconds(chunks: int) -> int:
@@ -207,7 +212,7 @@ def _reduced(partials: Tensor) -> tuple[Tensor, Tensor]:
     examples, chunks, kinds, features = partials.shape
     cols = 32
     at_once = min(8, 1 << (examples - 1).bit_length())
-    chunks_at_once = min(32 // at_once, 1 << (chunks - 1).bit_length())
+    chunks_at_once = min(128 // at_once, 1 << (chunks - 1).bit_length())
     bands = min(16, -(-examples // 64))
     group = -(-examples // bands)
     blocks = -(-features // cols)

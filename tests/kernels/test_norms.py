@@ -7,7 +7,7 @@ import torch
 from gnoise.errors import UserError
 from gnoise.kernels import choice, layer_norm_backward, rms_norm_backward
 from gnoise.kernels.layer_norm import layer_norm_backward_reference
-from gnoise.kernels.norm_launch import WIDEST, plan_programs
+from gnoise.kernels.norm_launch import WIDEST, is_wide, plan_programs
 from gnoise.kernels.rms_norm import rms_norm_backward_reference
 from tests.kernels.norm_cases import DTYPES, LEADING, SIZES, SUM_TOLERANCE, TOLERANCE, Case, call, errors, make
 
@@ -149,7 +149,7 @@ def test_plans_cover_all_tokens_within_the_card(features: int, examples: int, to
     assert plan.chunk * plan.chunks >= tokens > plan.chunk * (plan.chunks - 1)
     assert plan.chunk % plan.rows == 0
     assert plan.rows * plan.block <= 512 * max(1, plan.warps) or plan.warps == 16
-    slots = 132 * (16 // plan.warps)
+    slots = 132 * (16 // plan.warps) // (-(-features // plan.block) if is_wide(features) else 1)
     if examples * tokens >= 8 * slots * plan.rows:
         waves = -(-examples * plan.chunks // slots)
         assert examples * tokens / (waves * slots * plan.chunk) > 0.6
