@@ -1,4 +1,5 @@
 """Muon, sign and RMS steps in one optimizer, with learning rates that follow each layer's gradient noise (LANTON)."""
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
 import math
 import statistics
@@ -129,6 +130,7 @@ class LayerwiseLR(Optimizer):
             super().add_param_group(part)
         self._inner = {}
 
+    @torch._disable_dynamo  # traced, the buffers that it shares with torch's own optimizers would get lost
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step; returns the loss of the closure, if there is one."""

@@ -147,9 +147,9 @@ def multiply_(tensors: list[Tensor], factors: Tensor) -> list[Tensor]:
     here = local(tensors)
     if factors.device.type == "cpu":
         numbers: list[float] = factors.expand(len(here)).tolist()
-        apart = [(tensor, x) for tensor, x in zip(here, numbers, strict=True) if x != 1.0]
-        if apart:
-            torch._foreach_mul_([tensor for tensor, _ in apart], [x for _, x in apart])
+        for tensor, x in zip(here, numbers, strict=True):
+            if x != 1.0:
+                tensor.mul_(x)  # torch._foreach_mul_ would round the number to float16 first, to infinity even
         return tensors
     kinds = {(x.device, x.dtype) for x in here}
     if factors.ndim == 0 and len(kinds) == 1:

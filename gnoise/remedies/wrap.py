@@ -1,4 +1,5 @@
 """Run a transform inside any torch optimizer, at the start of its every step."""
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
 import difflib
 import fnmatch
@@ -55,6 +56,7 @@ class Wrapped:
             if attached_here.get(self.name) is self:
                 del attached_here[self.name]
 
+    @torch._disable_dynamo  # a compiled step calls it as it is
     @torch.no_grad()
     def apply(self) -> None:
         """Transform the gradients that are there, in place."""

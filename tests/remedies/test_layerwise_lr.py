@@ -244,6 +244,23 @@ def test_a_checkpoint_resumes_bit_for_bit(dtype: torch.dtype, kind: str, every: 
     assert equal(whole, half)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, when it loads its compiler
+def test_a_compiled_step_does_the_same() -> None:
+    models = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 1))
+        optimizer = LayerwiseLR(param_groups_for(model), every=2)
+        step = torch.compile(lambda own=optimizer: own.step(), backend="eager") if compiled else optimizer.step
+        for data in torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(1)):
+            optimizer.zero_grad()
+            model(data).square().sum().backward()
+            step()
+        models.append((model, optimizer.lr_multipliers()))
+    assert models[0][1] == models[1][1]
+    assert all(torch.equal(a, b) for a, b in zip(models[0][0].parameters(), models[1][0].parameters(), strict=True))
+
+
 def test_a_deep_copy_goes_its_own_way() -> None:
     model = gpt()
     optimizer = optimizer_for(model, "layerwise_lr")

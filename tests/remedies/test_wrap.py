@@ -315,6 +315,15 @@ def test_gradients_that_a_fused_step_would_unscale_are_refused() -> None:
         scaler.step(optimizer)
 
 
+def test_a_faint_gradient_in_float16_is_stabilized_too() -> None:
+    weight = nn.Parameter(torch.ones(4, dtype=torch.float16))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    wrap(optimizer, stabilize())
+    weight.grad = torch.full((4,), 1e-7, dtype=torch.float16)
+    optimizer.step()
+    torch.testing.assert_close(weight.grad.float(), torch.full((4,), 0.5), rtol=1e-2, atol=0.0)
+
+
 def test_accumulation_and_schedulers_go_on_as_ever() -> None:
     model = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
