@@ -14,6 +14,7 @@ from gnoise.trial_records import ArmResult, Trial, TrialCurve, TrialState
 
 _COLOURS = ("rgb(230, 97, 1)", "rgb(43, 140, 190)", "rgb(94, 60, 153)", "rgb(27, 158, 119)", "rgb(166, 86, 40)")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+_FARTHEST = -1.0  # twice the tokens: farther down only "worse" is known
 _WORDS = {
     NONE: "no remedy",
     LONGER: f"no remedy, {MORE_STEPS:.0%} more steps",
@@ -67,9 +68,14 @@ def trial_sentence(result: ArmResult) -> str:
     if result.low > 0.0:
         return f"{name} saves {result.tokens_saved:.1%} of the tokens to the same loss ({interval})."
     if result.high < 0.0:
-        return f"{name} costs {-result.tokens_saved:.1%} more tokens to the same loss ({interval})."
+        more = (
+            "twice the tokens or more"
+            if result.tokens_saved <= _FARTHEST
+            else f"{-result.tokens_saved:.1%} more tokens"
+        )
+        return f"{name} costs {more} to the same loss ({interval})."
     seen = "" if result.detectable is None else f"; it could have seen {result.detectable:.1%}"
-    return f"{name}: no difference detected, {_percent(result.tokens_saved)} of the tokens ({interval}){seen}."
+    return f"{name}: no difference detected, {_percent(result.tokens_saved)} of the tokens saved ({interval}){seen}."
 
 
 def trial_line(trial: Trial, curve: TrialCurve) -> str:
@@ -194,6 +200,7 @@ def _draw(
     figure.add_scatter(
         x=[*steps, *reversed(steps)],
         y=[*high, *reversed(low)],
+        mode="lines",
         fill="toself",
         fillcolor=colour.replace("rgb", "rgba").replace(")", ", 0.15)"),
         line={"width": 0},
@@ -228,4 +235,4 @@ def _trouble(each: ArmResult) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:+.1%}"
+    return f"{share:+.1%}" if share > _FARTHEST else f"below {_FARTHEST:+.0%}"
