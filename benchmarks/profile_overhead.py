@@ -30,12 +30,13 @@ from gnoise.collect.draws import DrawEngine
 from gnoise.collect.load import load_workload
 from gnoise.runfile import RunWriter
 from gnoise.runfile.analyze import analyze
+from gnoise.stats.evidence import Ladders
 
 SAMPLES = Path("sample_checkpoints")
 SOURCES = ("gpt-docs", "llama-docs", "digits-cnn")
 COLUMNS = (
     "checkpoint", "parameters", "draws", "of", "plain s", "profile s", "ratio", "lowest", "highest", "CPU ratio",
-    "draws'", "reductions", "analysis", "writing", "extra MB", "collecting MB", "buffers",
+    "draws'", "reductions", "analysis", "writing", "evidence %", "extra MB", "collecting MB", "buffers",
 )  # fmt: skip
 
 
@@ -53,8 +54,9 @@ def main() -> None:
             "ratio: whole profile over plain forward and backward on the same examples, median, lowest and highest of",
             "the rounds, which take turns; CPU ratio: the same in CPU time. Then the profile's parts in units of the",
             "plain pass: making draws (gradients with every example's norms), reductions of draws, analysis,",
-            "writing the run file. extra MB: peak memory above the plain pass's; collecting MB: without analysis;",
-            "buffers: that in units of one gradient.",
+            "writing the run file. evidence %: what judging remedies, a part of the analysis, adds to all the rest.",
+            "extra MB: peak memory above the plain pass's; collecting MB: without analysis; buffers: that in units of",
+            "one gradient.",
         ],
         settings={
             "rounds": options.rounds,
@@ -106,6 +108,7 @@ def _row(name: str, found: dict[str, Any]) -> Sequence[Cell]:
         max(ratios),
         statistics.median(x["profile_cpu"] / x["plain_cpu"] for x in rounds),
         *(statistics.median(x[part] / x["plain"] for x in rounds) for part in PARTS),
+        statistics.median(100.0 * x["evidence"] / (x["profile"] - x["evidence"]) for x in rounds),
         round(extra["profile"] / 1e6),
         round(extra["collect"] / 1e6),
         extra["collect"] / (4.0 * found["parameters"]),
@@ -151,8 +154,9 @@ def _profile(
         with ExitStack() as stack:
             drawing = stack.enter_context(_stopwatch(DrawEngine, "draw"))
             writes = [stack.enter_context(_stopwatch(RunWriter, name)) for name in ("write_block", "close")]
+            judging = [stack.enter_context(_stopwatch(Ladders, name)) for name in ("add", "rows")]
             collecting = _seconds(collect_run, workload, parameters, path, info=info)
-        analysing = _seconds(analyze, path) if analysed else 0.0
+            analysing = _seconds(analyze, path) if analysed else 0.0
     backward, writing = sum(drawing), sum(map(sum, writes))
     return {
         "profile": collecting + analysing,
@@ -160,6 +164,7 @@ def _profile(
         "reductions": collecting - backward - writing,
         "analysis": analysing,
         "writing": writing,
+        "evidence": sum(map(sum, judging)),
     }
 
 

@@ -67,6 +67,8 @@ class RunInfo:
             ``clip_global_norm``; empty where it has none.
         references: ``data``, ``factory`` and ``loss`` as they were given or found, to load the same again; empty in
             runs of before they were kept, and for a workload of one's own.
+        path_steps: steps of that optimizer the weights moved on between the first draw and the last; 0 where they were
+            frozen.
     """
 
     model: str
@@ -90,6 +92,7 @@ class RunInfo:
     examples: int | None = None
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
+    path_steps: int = 0
 
     @property
     def examples_trained(self) -> int | None:

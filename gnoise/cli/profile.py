@@ -60,6 +60,14 @@ def profile(
     seed: Annotated[
         int | None, typer.Option(help="Of data order and sampling.", rich_help_panel=_HOW, show_default="0")
     ] = None,
+    path: Annotated[
+        int | None,
+        typer.Option(
+            help="Real steps to take between draws and undo, so that evidence sees moving weights.",
+            rich_help_panel=_HOW,
+            show_default="0",
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …", rich_help_panel=_HOW, show_default="auto")] = None,
     mode: Annotated[
         str | None,
@@ -116,6 +124,7 @@ def profile(
         "draws": draws,
         "batch_size": batch_size,
         "seed": seed,
+        "path": path,
         "device": device,
         "mode": mode,
     }
@@ -124,18 +133,18 @@ def profile(
         for name, origin in origins.items():
             typer.echo(f"{name} = {getattr(settings, name)!r}   # {origin}")
         return
-    path = output or Path(f"{source.resolve().name.removesuffix('.pt')}.gnoise")
+    file = output or Path(f"{source.resolve().name.removesuffix('.pt')}.gnoise")
     talk = talk_console(quiet=quiet)
     if dry_run:
         _dry_run(source, settings, talk)
         return
     typed = {name: value for name, value in flags.items() if value is not None}
-    interrupted = _collect(source, settings, path, typed=typed, force=force, talk=talk)
-    _report(path, json=json)
-    talk.print(f"Wrote {path}", soft_wrap=True, markup=False)
+    interrupted = _collect(source, settings, file, typed=typed, force=force, talk=talk)
+    _report(file, json=json)
+    talk.print(f"Wrote {file}", soft_wrap=True, markup=False)
     if interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
-    _exit_on_findings(path, fail_on)
+    _exit_on_findings(file, fail_on)
 
 
 def _collect(
@@ -160,12 +169,14 @@ def _collect(
         command=shlex.join(
             ["gnoise", "profile", str(source), *(f"--{k.replace('_', '-')}={v}" for k, v in typed.items())]
         ),
+        path_steps=settings.path,
     )
     if info.examples is not None and info.draws * info.examples_per_draw > info.examples:
         talk.print(
             f"Note   only {info.examples} examples for {info.draws * info.examples_per_draw} to draw: some repeat"
         )
-    talk.print(f"Drawing {info.draws} gradients of {info.examples_per_draw} examples each on {info.device}")
+    along = f", along {info.path_steps} steps that are undone afterwards" if info.path_steps else ""
+    talk.print(f"Drawing {info.draws} gradients of {info.examples_per_draw} examples each on {info.device}{along}")
     with draws_progress(talk, info.draws) as on_draw:
         state = collect_run(workload, parameters, path, info=info, force=force, on_draw=on_draw)
     if state is not RunState.COMPLETE:

@@ -25,6 +25,7 @@ class Settings(BaseModel):
     draws: int = Field(default=64, ge=16)
     batch_size: int = Field(default=8, ge=2)
     seed: int = Field(default=0, ge=0)
+    path: int = Field(default=0, ge=0)
     device: str = "auto"
     mode: Literal["train", "eval"] = "train"
     include: str | None = None

@@ -14,6 +14,7 @@ from gnoise.collect.layers import Parameter
 from gnoise.collect.matrices import MatrixNumbers, matrix_numbers, matrix_sample
 from gnoise.collect.scale import CoordinateScale
 from gnoise.collect.sketching import SketchCounter, median_magnitude
+from gnoise.collect.trajectory import Trajectory
 from gnoise.collect.workload import Workload, move
 from gnoise.errors import UserError, unreadable
 from gnoise.records import CoordinateSample, DrawSample, LayerSamples, NormSample, SketchSample
@@ -39,7 +40,7 @@ def check_draws(draws: int) -> None:
 
 
 class Collector:
-    """Draws gradients of a workload at fixed weights and keeps samples of them.
+    """Draws gradients of a workload at fixed weights, or along a short path of them, and keeps samples of them.
 
     Holds, beside ``.grad``, the previous draw and the block's sum: two gradient-sized buffers.
 
@@ -49,6 +50,7 @@ class Collector:
         draws: a multiple of 16.
         examples_per_draw: at least 2, so that signal and noise can be told apart.
         seed: of data order, coordinate choice and dropout.
+        path_steps: of the checkpoint's optimizer, spread over the draws and undone at the end; 0 leaves weights fixed.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Collector:
         draws: int = 64,
         examples_per_draw: int = 8,
         seed: int = 0,
+        path_steps: int = 0,
     ) -> None:
         check_draws(draws)
         if examples_per_draw < 2:
@@ -69,6 +72,10 @@ class Collector:
         self._examples = examples_per_draw
         self._seed = seed
         self._engine = DrawEngine(workload, parameters)
+        self._trajectory = Trajectory(
+            workload, parameters, steps=path_steps, draws=draws, examples=examples_per_draw, seed=seed
+        )
+        self._place = 0
         rng = np.random.default_rng(seed)
         self._layers = [
             _LayerCollector(p, rng, scale_pairs=draws // 4, second_moment=workload.second_moments.get(p.layer.name))
@@ -91,16 +98,24 @@ class Collector:
             torch.manual_seed(self._seed)
             self._engine.check(first)
             stream = self._workload.batches(self._examples, self._seed)
-            for block in range(BLOCKS):
-                yield self._block(stream, on_draw, learning=block < BLOCKS // 2)
+            with self._trajectory.attached(self._engine.differentiate) as advance:
+                for block in range(BLOCKS):
+                    yield self._block(stream, advance, on_draw, learning=block < BLOCKS // 2)
 
     def _block(
-        self, stream: Iterator[tuple[object, np.ndarray]], on_draw: Callable[[], None], *, learning: bool
+        self,
+        stream: Iterator[tuple[object, np.ndarray]],
+        advance: Callable[[int], None],
+        on_draw: Callable[[], None],
+        *,
+        learning: bool,
     ) -> Block:
         draws: list[Draw] = []
         ids: list[np.ndarray] = []
         skipped = 0
         for _ in range(self._draws // BLOCKS):
+            advance(self._place)
+            self._place += 1
             draw, example_ids, lost = self._finite_draw(stream)
             skipped += lost
             draws.append(draw)

@@ -60,6 +60,10 @@ class DrawEngine:
         for tensor in self._workload.module.parameters():
             tensor.grad = None
 
+    def differentiate(self, batch: Batch) -> None:
+        """Add the gradient of a batch's mean loss to ``.grad``, nothing measured."""
+        self._one_by_one.differentiate(batch)
+
     def draw(self, batch: Batch) -> Draw:
         """Make one draw: afterwards ``.grad`` of every parameter is the draw."""
         self.clear()

@@ -37,6 +37,7 @@ def profile(
     seed: int = 0,
     device: str = "auto",
     train: bool = True,
+    path: int = 0,
     include: str | None = None,
     exclude: str | None = None,
     force: bool = False,
@@ -55,6 +56,7 @@ def profile(
         seed: of data order, coordinate choice and dropout.
         device: a torch device, or ``auto``.
         train: train mode, dropout and all; eval mode otherwise.
+        path: steps of the checkpoint's optimizer to take between draws, undone at the end; 0 leaves weights frozen.
         include: regular expression on parameter names to keep.
         exclude: regular expression on parameter names to drop.
         force: replace a run file that exists.
@@ -67,8 +69,8 @@ def profile(
     from gnoise.runfile import check_output, open_run
     from gnoise.runfile.analyze import analyze
 
-    path = Path(output)
-    check_output(path, force=force)
+    file = Path(output)
+    check_output(file, force=force)
     workload = source if isinstance(source, Workload) else load_workload(source, data=data, factory=factory, loss=loss)
     place(workload, device, train=train)
     parameters = trainable_parameters(workload.module, include=include, exclude=exclude)
@@ -80,10 +82,11 @@ def profile(
         examples_per_draw=batch_size,
         seed=seed,
         command="gnoise.profile",
+        path_steps=path,
     )
-    collect_run(workload, parameters, path, info=info, force=force, on_draw=on_draw)
-    analyze(path)
-    return open_run(path)
+    collect_run(workload, parameters, file, info=info, force=force, on_draw=on_draw)
+    analyze(file)
+    return open_run(file)
 
 
 def collect_run(
@@ -115,7 +118,12 @@ def collect_run(
         UserError: output cannot be written, self-check fails, losses are not finite, memory runs out.
     """
     collector = Collector(
-        workload, parameters, draws=info.draws, examples_per_draw=info.examples_per_draw, seed=info.seed
+        workload,
+        parameters,
+        draws=info.draws,
+        examples_per_draw=info.examples_per_draw,
+        seed=info.seed,
+        path_steps=info.path_steps,
     )
     layers = [p.layer for p in parameters]
     with ExitStack() as stack:
@@ -151,13 +159,16 @@ def run_info(
     examples_per_draw: int,
     seed: int,
     command: str,
+    path_steps: int = 0,
 ) -> RunInfo:
     """Describe a run before it starts.
 
     Raises:
-        UserError: ``draws`` does not split into blocks.
+        UserError: ``draws`` does not split into blocks, or the path has less than no steps.
     """
     check_draws(draws)
+    if path_steps < 0:
+        raise UserError(f"expected --path to be a number of steps, got {path_steps}; try --path 64")
     first = parameters[0].tensor
     return RunInfo(
         model=workload.model,
@@ -181,6 +192,7 @@ def run_info(
         examples=workload.examples,
         optimizer=dict(workload.optimizer),
         references=dict(workload.references),
+        path_steps=path_steps,
     )
 
 

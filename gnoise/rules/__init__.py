@@ -34,6 +34,8 @@ def recommend_all(
     estimates: Sequence[Estimate],
     verdicts: Sequence[Verdict] = (),
     evidence: Sequence[Evidence] = (),
+    *,
+    path_steps: int = 0,
 ) -> list[Recommendation]:
     """Give the model and every layer one recommendation each, ``none`` included.
 
@@ -42,6 +44,7 @@ def recommend_all(
         estimates: of the model (``layer`` is ``None``) and of the layers.
         verdicts: likewise.
         evidence: likewise.
+        path_steps: of the optimizer that the weights took between draws.
     """
     by_layer: dict[str | None, dict[str, Estimate]] = {None: {}} | {layer.name: {} for layer in layers}
     for estimate in estimates:
@@ -52,10 +55,11 @@ def recommend_all(
     gains: dict[str | None, list[Evidence]] = {name: [] for name in by_layer}
     for each in evidence:
         gains[each.layer].append(each)
-    subjects = [Findings(None, by_layer[None], (), answers[None], tuple(gains[None]))]
+    subjects = [Findings(None, by_layer[None], (), answers[None], tuple(gains[None]), path_steps)]
     for layer in layers:
         peers = _peers(layer, layers, by_layer)
-        subjects.append(Findings(layer, by_layer[layer.name], peers, answers[layer.name], tuple(gains[layer.name])))
+        own = (by_layer[layer.name], peers, answers[layer.name], tuple(gains[layer.name]))
+        subjects.append(Findings(layer, *own, path_steps))
     return resolve([recommend(findings) for findings in subjects], subjects)
 
 

@@ -37,8 +37,8 @@ def recommend(findings: Findings) -> Recommendation | None:
         severity=Severity.CRITICAL if (best.low or 0.0) >= MUCH else Severity.WARNING,
         evidence=best,
         alternatives=alternatives(findings, best),
-        unless=f"it would be none if its gain were not surely above {MATTERS:g}: this is what {best.n} draws say of "
-        "these weights, so profile again at another moment of the training, and let a trial decide",
+        unless=f"it would be none if its gain were not surely above {MATTERS:g}: {findings.basis(best.n)}; profile "
+        "again at another moment of the training, and let a trial decide",
     )
 
 

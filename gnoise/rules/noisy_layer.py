@@ -32,8 +32,8 @@ def recommend(findings: Findings) -> Recommendation | None:
             severity=Severity.WARNING,
             evidence=pays,
             alternatives=alternatives(findings, pays),
-            unless=f"it would be none if the model's gain were not surely above {MATTERS:g}: this is what {pays.n} "
-            "draws say of these weights, so profile again at another moment of the training, and let a trial decide",
+            unless=f"it would be none if the model's gain were not surely above {MATTERS:g}: "
+            f"{findings.basis(pays.n)}; profile again at another moment of the training, and let a trial decide",
         )
     if rates_judged(findings) or ratio is None or ratio.low < RATIO:
         return None

@@ -25,7 +25,9 @@ def recommend(findings: Findings) -> Recommendation:
         "; ".join(filter(None, (words(deciding, deciding.value), _evidence_words(best)))),
         *because,
         alternatives=alternatives(findings, None),
-        unless="" if best is None or best.gain is None else f"a remedy whose gain is surely above {MATTERS:g}",
+        unless=""
+        if best is None or best.gain is None
+        else f"a remedy whose gain is surely above {MATTERS:g}: {findings.basis(best.n)}",
     )
 
 

@@ -30,6 +30,7 @@ class Findings:
         peers: estimates of the other layers of its kind, and of its own.
         verdicts: its answers, by question.
         evidence: what remedies would have bought it; empty in a run of before that was asked.
+        path_steps: of the optimizer that the weights took meanwhile; 0 where they were frozen.
     """
 
     layer: Layer | None
@@ -37,6 +38,16 @@ class Findings:
     peers: tuple[Estimates, ...] = ()
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
+    path_steps: int = 0
+
+    def basis(self, draws: int) -> str:
+        """Say which kind of evidence gains rest on."""
+        if self.path_steps:
+            return (
+                f"this is what {draws} draws say along {self.path_steps} steps from these weights, the updates judged "
+                "as if each had been made at all of them"
+            )
+        return f"this is what {draws} draws say of these weights, frozen: what a remedy prevents later they do not see"
 
     @property
     def best(self) -> Evidence | None:

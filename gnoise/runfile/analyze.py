@@ -39,7 +39,7 @@ def analyze(path: str | Path, *, remedies: Sequence[str] | None = None) -> None:
         findings, evidence = find_all(run, remedies)
         estimates = [finding for finding in findings if isinstance(finding, Estimate)]
         verdicts = [finding for finding in findings if isinstance(finding, Verdict)]
-        recommendations = recommend_all(run.layers, estimates, verdicts, evidence)
+        recommendations = recommend_all(run.layers, estimates, verdicts, evidence, path_steps=run.info.path_steps)
     write_findings(Path(path), findings, recommendations, evidence)
 
 
