@@ -16,6 +16,8 @@ from gnoise.stats.evidence.progress import Progress
 LAYERWISE_LR = "layerwise_lr"
 _QUIETEST = 1e-3
 """Of the largest ratio: what a layer gets whose progress along the gradient cannot be told from zero."""
+_NOTHING = 1e-100
+"""Of the largest size: below it a layer does not move."""
 PerLayer = Float[np.ndarray, "layers ..."]
 
 
@@ -107,7 +109,8 @@ def every_rate_progress(parts: Sequence[Progress], arms: Sequence[Arm] = EVERY_R
 
 
 def _multipliers(along: PerLayer, size: PerLayer, power: float) -> PerLayer:
-    """Compute (n/d)^power relative to the largest, with a floor for layers whose n is not above zero."""
-    ratio = along / np.maximum(size, np.finfo(np.float64).tiny)
+    """Compute (n/d)^power relative to the largest, with a floor for layers whose n or d is not above zero."""
+    moves = size > _NOTHING * size.max(axis=0)
+    ratio = np.maximum(np.divide(along, size, out=np.zeros_like(along), where=moves), 0.0)
     largest = np.maximum(ratio.max(axis=0), np.finfo(np.float64).tiny)
     return np.clip(ratio / largest, _QUIETEST, None) ** power

@@ -49,6 +49,17 @@ def _measured(cause: str, seed: int, *, noise: float = 1.0) -> Progress:
     return found
 
 
+def test_a_layer_that_does_not_move_is_no_trouble() -> None:
+    alone = every_rate_progress([_known(1.0, 1.0), _known(0.5, 4.0)])
+    found = every_rate_progress([_known(1.0, 1.0), _known(0.5, 4.0), _known(1e-3, 0.0)])
+    np.testing.assert_allclose(found.size, alone.size)
+    np.testing.assert_allclose(found.along, alone.along, atol=2e-3)
+
+
+def test_without_any_progress_no_rate_is_judged() -> None:
+    assert setting_gains(every_rate_progress([_known(-1.0, 1.0), _known(-0.5, 4.0)])) == []
+
+
 @pytest.mark.parametrize("arm", RATES)
 def test_one_layers_rate_gains_by_the_formula(arm: Arm) -> None:
     quiet, noisy, a = _known(1.0, 1.0), _known(0.5, 4.0), arm.rate or 1.0
