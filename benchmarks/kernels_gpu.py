@@ -209,7 +209,7 @@ def tune(report: Report, bandwidth: float) -> None:
         for tile, stages, warps in itertools.product((1024, 2048, 4096), (1, 2, 3, 4), (8, 16, 32)):
             norm_launch.plan_programs.cache_clear()
             with (
-                patch.object(norm_launch, "_TILE", tile),
+                patch.object(norm_launch, "_tile", lambda block, tile=tile: max(block, tile)),
                 patch.object(norm_launch, "_STAGES", stages),
                 patch.object(norm_launch, "_WARPS", warps),
             ):

@@ -99,7 +99,7 @@ def _norm_cases() -> Iterator[Case]:
 
     for dtype, pointer in _TYPES.items():
         tensors = dict.fromkeys(("grad", "x", "weight", "dx"), pointer) | {"partials": "*fp32"}
-        for features in (64, 768, 1025, 2048, 4095, 4096, 5120, WIDEST):
+        for features in (64, 128, 256, 767, 768, 1025, 2048, 4095, 4096, 5120, WIDEST):
             plan = plan_programs(8, 1024, features, _H100_PROCESSORS)
             for name, centered in (("LayerNorm", True), ("RMSNorm", False)):
                 settings = {"CENTERED": centered, "HAS_BIAS": centered, "ROWS": plan.rows, "BLOCK": plan.block}

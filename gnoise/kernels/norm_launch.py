@@ -13,8 +13,8 @@ from gnoise.kernels.choice import multiprocessors
 
 WIDEST = 8192
 """Features of a row that one program still holds in registers."""
-_TILE = 4096
-"""Values that a program takes at a time, where rows are shorter."""
+_WIDE_BLOCK = 1024
+"""Features that a program takes of a row too wide for it."""
 _STAGES = 2
 """Loads in flight: those of this turn and of the next."""
 _WARPS = 16
@@ -187,8 +187,8 @@ def plan_programs(examples: int, tokens: int, features: int, processors: int) ->
     """
     block = 1 << (features - 1).bit_length()
     if is_wide(features):
-        block = _TILE // 4
-    rows = max(1, min(_TILE // block, 1 << (tokens - 1).bit_length()))
+        block = _WIDE_BLOCK
+    rows = max(1, min(_tile(block) // block, 1 << (tokens - 1).bit_length()))
     # Values that must be loaded one by one take an address register each: fewer of them a thread.
     of_thread = 16 if features % 16 == 0 else 8
     warps = min(_WARPS, max(1, rows * block // (32 * of_thread)))
@@ -203,6 +203,18 @@ def plan_programs(examples: int, tokens: int, features: int, processors: int) ->
     best = min(range(1, most + 1), key=seconds)
     chunk = -(-tokens // (best * rows)) * rows
     return Plan(rows, block, warps, chunk, -(-tokens // chunk))
+
+
+def _tile(block: int) -> int:
+    """Choose how many values a program takes at a time.
+
+    Two rows, each spread over all warps with eight values a thread: where warps share rows out among themselves, the
+    compiler rearranges sums between them and takes half as many registers again. Four rows and more only where a row
+    is shorter than a warp.
+    """
+    if block <= 64:
+        return 2048
+    return min(max(512, 2 * block), max(4096, block))
 
 
 def _reduced(partials: Tensor) -> tuple[Tensor, Tensor]:

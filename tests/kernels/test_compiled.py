@@ -28,6 +28,8 @@ def test_compiles_without_a_gpu_and_spills_nothing(case: Case, capability: int) 
     assert made.spilled == 0
     assert 0 < made.registers * 32 * case.warps <= 65536
     assert made.shared <= (163 if capability == 80 else 227) * 1024
+    if case.program.__name__ == "norm_backward":
+        assert made.registers <= 128  # the launch counts on 16 warps a multiprocessor
     if "4095" not in case.label and case.program.__name__ != "gram_sq_norms":
         assert made.loads[0] == 128
 
