@@ -3,7 +3,7 @@
 The same parameters and gradients for all; no model runs and nothing is learnt (learning rates of zero). Three kinds of
 step are timed: an ordinary one, the one that keeps the gradients, and the one after, which measures; the ratio is
 of their average over `every` steps. On a CPU the clock is the process's own. Meant for a GPU: on a CPU that has no
-bfloat16 units a step of Muon over twelve blocks takes some ten minutes; `--layers 1 --width 256` fits.
+bfloat16 units a step of Muon over twelve blocks takes a quarter of an hour; `--layers 1 --width 256` fits.
 """
 
 import argparse
