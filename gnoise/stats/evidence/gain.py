@@ -15,8 +15,8 @@ from gnoise.stats.intervals import Interval, t_interval
 BATCH = "batch"
 """What the anchors are called: a larger batch is no remedy, but everybody knows what one is worth."""
 ANCHORS = (2.0, 4.0)
-_FREEDOM = LEFT_OUT.shape[0] - LEFT_OUT.shape[1]
-"""Blocks scatter around the mean of their own fold."""
+_FREEDOM = LEFT_OUT.shape[0] // 2
+"""Of the two blocks that make a gradient one difference is left, and that is the part intervals hinge on."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,9 @@ def _judge(progress: Progress, places: Sequence[int]) -> Gain:
     chosen = np.argmax(logs, axis=0)[::-1]
     value = logs[chosen, [0, 1]]
     left = _log_gains(np.moveaxis(progress.along_left, 0, -1), np.moveaxis(progress.size_left, 0, -1))[places]
-    replicates = left[chosen, [0, 1]].T
+    # The choice is part of what is done, so that it is made again without each block.
+    again = np.argmax(left, axis=0)[::-1]
+    replicates = np.take_along_axis(left, again[None], axis=0)[0].T
     if not (np.isfinite(value).all() and np.isfinite(replicates).all()):
         return Gain(arm.remedy, None, None, None, None, Status.NO_SIGNAL, setting=arm.setting)
     log = _jackknife(value, replicates)
