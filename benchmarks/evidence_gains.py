@@ -207,8 +207,8 @@ def _row(
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--truth", type=int, default=12000, help="new draws behind a true gain")
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--truth", type=int, default=6000, help="new draws behind a true gain")
     parser.add_argument("--quick", action="store_true", help="four seeds, nothing saved")
     options = parser.parse_args()
     if options.quick:
