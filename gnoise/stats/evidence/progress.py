@@ -11,7 +11,7 @@ v and the scales that are read per coordinate. All change places. A gradient tha
 smaller where v is large, which pays every remedy that makes v steadier by up to a percent or two.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,10 @@ _FOLDS = 2
 _FEWEST = 16
 _OWN = BLOCKS // _FOLDS
 _MEDIAN_OF_GAUSSIAN = 0.6744897501960817
+_SURELY = 4.0
+"""Standard errors by which mean and median must disagree on a gain; four, as some fifteen arms are compared."""
+_MATERIAL = 0.02
+"""And by how much, as a logarithm."""
 
 LEFT_OUT = np.where(np.arange(BLOCKS)[:, None] % _FOLDS == np.arange(_FOLDS), 1.0 - 1.0 / _OWN, 0.5)
 """(k - 1)/k by block and fold: a block is one of k = 4 that make its own fold's updates, and in the other fold one of
@@ -78,7 +82,9 @@ class Progress:
 def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Sequence[Arm] = ARMS) -> Progress | Status:
     """Run every arm through the frozen optimizer, cross-fitted over two folds of draws.
 
-    The gradient is the coordinate-wise median of block means, which heavy tails cannot ruin. Each arm's second moment
+    The gradient is the coordinate-wise median of block means, which heavy tails cannot ruin; unless the plain mean
+    surely says something else, as it does where the signal itself comes in rare large values (the rows of rare
+    tokens), which a median does not see. Where tails ruin the mean it says nothing surely. Each arm's second moment
     is that of its own remedied draws, and its momentum is filled by one pass over the fold before the one that counts:
     an arm warmed with another's moments would be paid for a change of scale. That v comes from few draws is taken out
     by comparing with half as many.
@@ -102,7 +108,8 @@ def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Seque
     folds = [_fold(every, gradients, blocks, fold, curvature, optimizer) for fold in range(_FOLDS)]
     middle = np.stack([fold.middle for fold in folds])  # folds, own blocks, arms, coords
     steady = _sum(middle[0].mean(axis=0) * middle[1].mean(axis=0), curvature)
-    along, size = (np.stack([getattr(fold, name) for fold in folds], axis=-1) for name in ("along", "size"))
+    size = np.stack([fold.size for fold in folds], axis=-1)
+    along = _told([np.stack([fold.along[of] for fold in folds], axis=-1) for of in range(len(_GRADIENTS))], size)
     # A fold seen twice has each draw's echo in its momentum; the excess of its noise is known and taken out.
     extra = _echo(optimizer.momentum, draws // _FOLDS)
     noise = np.maximum(size[0] - steady[:, None], 0.0)
@@ -141,9 +148,12 @@ def add_progress(parts: Sequence[Progress]) -> Progress:
 
 @dataclass(frozen=True)
 class _Fold:
-    """One fold's numbers: of all draws first, then with each block of the run left out; mean updates by own block."""
+    """One fold's numbers: of all draws first, then with each block of the run left out; mean updates by own block.
 
-    along: Float[np.ndarray, "left arms"]
+    ``along`` is held against the gradient by each of :data:`_GRADIENTS`.
+    """
+
+    along: Float[np.ndarray, "gradients left arms"]
     size: Float[np.ndarray, "left arms"]
     middle: Float[np.ndarray, "own arms coords"]
 
@@ -245,18 +255,54 @@ def _measured(
     """
     by_block = updates.reshape(_OWN, -1, *updates.shape[1:])
     middle = by_block.mean(axis=1)
-    along = _sum(middle, _gradient(truth))
     size = _sum(np.square(updates), curvature).reshape(_OWN, -1, updates.shape[1]).mean(axis=1)
-    along_left, size_left = np.tile(along.mean(axis=0), (1 + BLOCKS, 1)), np.tile(size.mean(axis=0), (1 + BLOCKS, 1))
-    fold, _ = place
-    for own in range(_OWN):
-        kept = [b for b in range(_OWN) if b != own]
-        along_left[1 + fold + _FOLDS * own] = along[kept].mean(axis=0)
-        size_left[1 + fold + _FOLDS * own] = size[kept].mean(axis=0)
+    along = np.stack([_along_left(middle, truth, place, gradient) for gradient in _GRADIENTS])
+    return _Fold(along, _left_out(size, place[0]), middle)
+
+
+def _along_left(
+    middle: Float[np.ndarray, "own arms coords"],
+    truth: Float[np.ndarray, "halves rows coords"],
+    place: tuple[int, int],
+    gradient: Callable[[Float[np.ndarray, "blocks draws coords"]], Float[np.ndarray, " coords"]],
+) -> Float[np.ndarray, "left arms"]:
+    left = _left_out(_sum(middle, gradient(truth)), place[0])
     whole = middle.mean(axis=0)
     for block in range(2):
-        along_left[_row(place, block)] = _sum(whole, _gradient(truth[1 - block : 2 - block]))
-    return _Fold(along_left, size_left, middle)
+        left[_row(place, block)] = _sum(whole, gradient(truth[1 - block : 2 - block]))
+    return left
+
+
+def _left_out(by_block: Float[np.ndarray, "own arms"], fold: int) -> Float[np.ndarray, "left arms"]:
+    """Average over the fold's own blocks, then without each of them; the other fold's change nothing."""
+    left = np.tile(by_block.mean(axis=0), (1 + BLOCKS, 1))
+    for own in range(_OWN):
+        left[1 + fold + _FOLDS * own] = np.delete(by_block, own, axis=0).mean(axis=0)
+    return left
+
+
+def _told(
+    along: Sequence[Float[np.ndarray, "left arms folds"]], size: Float[np.ndarray, "left arms folds"]
+) -> np.ndarray:
+    """Choose the gradient that is believed: the median's, unless the mean's gain of some arm is surely another."""
+    robust, plain = along
+    apart = _log_gain(plain, size) - _log_gain(robust, size)
+    known = np.isfinite(apart).all(axis=0)
+    if not known.any():
+        return robust
+    apart = apart[:, known]
+    weights = LEFT_OUT.mean(axis=1)[:, None]
+    stderr = np.sqrt((weights * np.square(apart[1:] - apart[1:].mean(axis=0))).sum(axis=0))
+    sure = (np.abs(apart[0]) > _SURELY * stderr) & (np.abs(apart[0]) > _MATERIAL)
+    return plain if sure.any() else robust
+
+
+def _log_gain(along: Float[np.ndarray, "left arms folds"], size: Float[np.ndarray, "left arms folds"]) -> np.ndarray:
+    """Logarithm of each arm's gain over both folds; NaN where a progress or a size is not positive."""
+    n, d = along.mean(axis=-1), size.mean(axis=-1)
+    usable = (n > 0.0) & (d > 0.0)
+    log = 2.0 * np.log(np.where(usable, n, np.nan)) - np.log(np.where(usable, d, np.nan))
+    return log - log[:, :1]
 
 
 def _row(place: tuple[int, int], block: int) -> int:
@@ -280,16 +326,17 @@ def _extrapolated(found: Sequence[_Fold], place: tuple[int, int], draws: int, op
     decay = 0.999 if optimizer.second_decay is None else optimizer.second_decay
     reach = max(0.0, 1.0 - draws * (1.0 - decay) / (1.0 + decay))
     numbers: list[np.ndarray] = []
-    for whole, *halves in ([each.along for each in found], [each.size for each in found]):
+    every = [[each.along[of] for each in found] for of in range(len(_GRADIENTS))] + [[each.size for each in found]]
+    for whole, *halves in every:
         usable = np.all(np.stack([whole, *halves]) > 0.0, axis=0)
         log, first, second = (np.log(np.where(usable, x, 1.0)) for x in (whole, *halves))
         better = log + reach * (log - 0.5 * (first + second))
         for block, away in enumerate((second - first, first - second)):
             better[_row(place, block)] = better[0] + 0.5 * away[0]
         numbers.append(np.where(usable, np.exp(better), whole))
-    along, size = numbers
+    *along, size = numbers
     scale = np.sqrt(size[0] / np.maximum(found[0].size[0], np.finfo(np.float64).tiny))
-    return _Fold(along, size, found[0].middle * scale[:, None])
+    return _Fold(np.stack(along), size, found[0].middle * scale[:, None])
 
 
 def _echo(momentum: float, draws: int) -> float:
@@ -351,8 +398,15 @@ def _curvature(values: Values, optimizer: Simulated) -> Float[np.ndarray, " coor
     return np.where(middle > 0.0, middle, np.sqrt(np.square(values).mean(axis=0)))
 
 
-def _gradient(values: Float[np.ndarray, "blocks draws coords"]) -> Float[np.ndarray, " coords"]:
+def _median_gradient(values: Float[np.ndarray, "blocks draws coords"]) -> Float[np.ndarray, " coords"]:
     """Take the median of the means of four parts of each block, of two where its draws do not divide by four."""
     blocks, draws, coords = values.shape
     parts = 4 if draws % 4 == 0 else 2
     return np.median(values.reshape(blocks * parts, draws // parts, coords).mean(axis=1), axis=0)
+
+
+def _mean_gradient(values: Float[np.ndarray, "blocks draws coords"]) -> Float[np.ndarray, " coords"]:
+    return values.mean(axis=(0, 1))
+
+
+_GRADIENTS = (_median_gradient, _mean_gradient)
