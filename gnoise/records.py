@@ -172,8 +172,7 @@ class NormSample:
 class Sketch:
     """Exact counts of float32 values by sign, exponent and leading mantissa bits.
 
-    A finite, non-zero float32 ``x`` falls into bucket ``bits(x) >> 15`` (sign, 8 exponent bits,
-    8 mantissa bits): all values in a bucket agree to 2⁻⁸ relative.
+    A finite, non-zero ``x`` falls into bucket ``bits(x) >> 15``, whose values all agree to 2⁻⁸ relative.
 
     Attributes:
         buckets: occupied bucket numbers, ascending, each in [0, 2¹⁷).
@@ -252,7 +251,7 @@ class MatrixSample:
         permuted_ratio: σ₁ over σ₁ of the same entries in random order, of the first pair of each block.
         max_position: row · n + column of the largest entry.
 
-    The last four are ``None`` in runs of before they were collected.
+    The last four are ``None`` in older runs.
     """
 
     rows: int

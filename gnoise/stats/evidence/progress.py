@@ -27,9 +27,9 @@ _FOLDS = 2
 _FEWEST = 16
 _OWN = BLOCKS // _FOLDS
 _MEDIAN_OF_GAUSSIAN = 0.6744897501960817
-_SURELY = 4.0
-"""Standard errors by which mean and median must disagree on a gain; four, as some fifteen arms are compared."""
-_MATERIAL = 0.02
+_SURELY = 8.0
+"""Standard errors by which mean and median must disagree on a gain: Cauchy entries take them to four by chance."""
+_MATERIAL = 0.1
 """And by how much, as a logarithm."""
 
 LEFT_OUT = np.where(np.arange(BLOCKS)[:, None] % _FOLDS == np.arange(_FOLDS), 1.0 - 1.0 / _OWN, 0.5)

@@ -10,7 +10,8 @@ def planted(cause: str, seed: int, *, draws: int = 64, examples: int = 8, coords
 
     Args:
         cause: ``equal`` or ``lognormal`` scales of Gaussian noise; ``cauchy``: 3% of entries carry Cauchy noise as
-            well; ``loud``: one example in twenty is thirty times as loud.
+            well; ``loud``: one example in twenty is thirty times as loud; ``rare``: one entry in a hundred of an
+            example is large, and always of that entry's own sign: signal, as in the rows of rare tokens, not noise.
         seed: of everything.
     """
     rng = np.random.default_rng(seed)
@@ -20,6 +21,8 @@ def planted(cause: str, seed: int, *, draws: int = 64, examples: int = 8, coords
     if cause == "cauchy":
         hit = rng.random(noise.shape) < 0.03
         noise[hit] += 6.0 * rng.standard_cauchy(int(hit.sum()))
+    if cause == "rare":
+        noise = 0.25 * noise + 60.0 * rng.standard_normal(coords) * (rng.random(noise.shape) < 0.01)
     each = (gradient + noise) * scales
     if cause == "loud":
         each *= np.where(rng.random((draws, examples, 1)) < 0.05, 30.0, 1.0)

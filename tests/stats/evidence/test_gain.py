@@ -58,6 +58,16 @@ def test_cauchy_entries_want_an_entrywise_remedy() -> None:
         assert all(_value(found[remedy]) < 1.05 for remedy in BY_NORM)
 
 
+def test_a_signal_that_is_rare_and_large_is_not_taken_for_noise() -> None:
+    for seed in range(2):
+        found = _gains(planted("rare", seed))
+        for remedy in ENTRYWISE:  # the median of block means, which sees none of it, would have them gain a half
+            interval = found[remedy].gain
+            assert interval is not None
+            assert interval.value < 1.0, remedy
+            assert interval.high < 1.1, remedy
+
+
 def test_loud_examples_want_a_bound_on_the_norm() -> None:
     for seed in range(2):
         found = _gains(planted("loud", seed))
