@@ -64,8 +64,8 @@ def test_a_signal_that_is_rare_and_large_is_not_taken_for_noise() -> None:
         for remedy in ENTRYWISE:  # the median of block means, which sees none of it, would have them gain a half
             interval = found[remedy].gain
             assert interval is not None
-            assert interval.value < 1.0, remedy
-            assert interval.high < 1.1, remedy
+            assert interval.value < 1.02, remedy
+            assert interval.high < 1.2, remedy
 
 
 def test_loud_examples_want_a_bound_on_the_norm() -> None:
