@@ -24,7 +24,8 @@ def main() -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False)
     with open_run(source) as run:
         estimates, recommendations = run.estimates, run.recommendations
-        print_summary(console, summary(run.info, estimates, run.verdicts, recommendations, run=Path(source).name))
+        said = summary(run.info, estimates, run.verdicts, recommendations, run.evidence, run=Path(source).name)
+        print_summary(console, said)
         print_layers(console, run.layers, estimates, recommendations)
         title = f"gnoise profile {Path(run.info.source).name}"
     console.save_svg(str(target), title=title)
