@@ -44,7 +44,7 @@ def test_json_is_alone_on_stdout_and_equals_show(gnoise: Run, checkpoint: Path) 
     assert profiled.out == shown.out
     document = json.loads(shown.out)
     assert (document["format"], document["version"]) == ("gnoise.show", 1)
-    assert set(document) == {"format", "version", "run", "model", "layers"}
+    assert set(document) == {"format", "version", "run", "model", "layers", "trials"}
     for layer in document["layers"]:
         assert set(layer) >= {"name", "kind", "shape", "estimates", "recommendation"}
         for estimate in layer["estimates"]:
@@ -256,7 +256,7 @@ def test_a_newer_run_file_names_both_formats(gnoise: Run, a_run: Path) -> None:
     connection.close()
     result = gnoise("show", a_run)
     assert result.code == 3
-    assert "format 3 or older" in result.err
+    assert "format 4 or older" in result.err
     assert "format 99" in result.err
 
 
