@@ -257,7 +257,7 @@ def test_a_newer_format_is_refused_naming_both(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 7")
     connection.close()
-    with pytest.raises(UserError, match=r"format 3 or older, but .* is format 7"):
+    with pytest.raises(UserError, match=r"format 4 or older, but .* is format 7"):
         open_run(path)
 
 
