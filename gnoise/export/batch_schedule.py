@@ -1,6 +1,7 @@
 """A batch size that grows with the noise scale, as a document a training run reads."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ class BatchSchedule:
 
     def __post_init__(self) -> None:
         steps, rises = np.diff(self.tokens), np.diff(self.examples)
+        if not np.isfinite([*self.tokens, *self.examples]).all():
+            raise UserError(f"expected finite numbers, got {self.tokens} and {self.examples}; try leaving them out")
         if not self.tokens or len(self.tokens) != len(self.examples) or self.tokens[0] < 0.0 or np.any(steps <= 0.0):
             raise UserError(f"expected as many examples as rising tokens, got {self.tokens} and {self.examples}")
         if self.examples[0] < 1.0 or np.any(rises < 0.0) or self.tokens_per_example < 1:
@@ -74,7 +77,8 @@ def batch_schedule(
     References:
         Gray et al. 2024, arXiv 2411.00999, for the idea and the unchanged learning rate.
     """
-    if not tokens or len(tokens) != len(b_simple) or min(*tokens, *b_simple) <= 0.0:
+    sound = all(0.0 < number < math.inf for number in (*tokens, *b_simple))
+    if not tokens or len(tokens) != len(b_simple) or not sound:
         raise UserError(f"expected positive tokens, one to each noise scale, got {tokens} and {b_simple}")
     if not 1.0 <= lowest <= highest:
         raise UserError(f"expected 1 ≤ lowest ≤ highest, got {lowest} and {highest}; try lowest=8, highest=512")

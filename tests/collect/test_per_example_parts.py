@@ -13,6 +13,7 @@ from gnoise.collect.per_example import (
     stream_per_example_sq_norms,
 )
 from gnoise.collect.per_example.cost import examples_at_once, prefers_loop
+from gnoise.collect.per_example.norms import _over_rms
 from gnoise.collect.per_example.stream import Stream
 from gnoise.errors import UserError
 from tests.collect.test_per_example import (
@@ -91,3 +92,25 @@ def test_a_stream_checks_its_first_batch_and_follows_changing_shapes() -> None:
             torch.testing.assert_close(norms[name], expected[name], rtol=1e-6, atol=0)
     with pytest.raises(UserError, match="example_weights"):
         next(stream_per_example_sq_norms(module, lambda m, b: squared_outputs(m, b) * len(b), batches))
+
+
+def test_what_fails_the_first_check_is_never_trusted_again() -> None:
+    torch.manual_seed(21)
+    module = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
+    doubled = module[0]
+    doubled.forward = lambda x: nn.functional.linear(x, 2.0 * doubled.weight, doubled.bias)  # no longer what it is
+    batches = [torch.randn(B, 3, 4) for _ in range(3)]
+    found = [*stream_per_example_sq_norms(module, squared_outputs, batches)]
+    for batch, sq_norms in zip(batches, found, strict=True):
+        expected = measure(module, squared_outputs, batch, layers=())
+        for name, ours in sq_norms.items():
+            torch.testing.assert_close(ours, expected.sq_norms[name], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_rms_norms_without_epsilon_have_torch_s(dtype: torch.dtype) -> None:
+    torch.manual_seed(22)
+    module = nn.RMSNorm(8, eps=None).to(dtype)
+    x = torch.full((2, 3, 8), 0.01, dtype=dtype)
+    normed = _over_rms(module, x).to(dtype)
+    torch.testing.assert_close(normed, module(x).detach(), rtol=4 * torch.finfo(dtype).eps, atol=0)

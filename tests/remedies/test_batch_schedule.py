@@ -59,7 +59,15 @@ def test_json_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("tokens", "scales", "lowest", "highest"),
-    [([], [], 1, 2), ([1.0], [1.0, 2.0], 1, 2), ([0.0], [1.0], 1, 2), ([1.0], [-1.0], 1, 2), ([1.0], [1.0], 4, 2)],
+    [
+        ([], [], 1, 2),
+        ([1.0], [1.0, 2.0], 1, 2),
+        ([0.0], [1.0], 1, 2),
+        ([1.0], [-1.0], 1, 2),
+        ([1.0], [1.0], 4, 2),
+        ([1.0], [float("nan")], 1, 2),
+        ([float("inf")], [1.0], 1, 2),
+    ],
 )
 def test_refuses_what_makes_no_schedule(tokens: list[float], scales: list[float], lowest: int, highest: int) -> None:
     with pytest.raises(UserError, match="expected"):

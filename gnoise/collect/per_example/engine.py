@@ -1,7 +1,7 @@
 """One pass over one example to learn the layout, one over the batch to measure, one per example for the rest."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -83,14 +83,17 @@ def measure_all(
         UserError: see ``per_example_sq_norms``.
     """
     job = _job(module, loss, layers)
-    layouts = Layouts(job)
+    layouts, one_by_one = Layouts(job), frozenset[str]()
     for number, batch in enumerate(batches):
         weights = _weights(None, count_examples(batch))
         with run_eagerly(module):
             if check and number == 0:
                 found = _checked(job, batch, weights)
+                one_by_one = frozenset(
+                    name for name, methods in found.methods.items() if methods == frozenset({Method.LOOP})
+                )
             else:
-                found = _measured(job, batch, weights, layouts.of(batch, len(weights)))
+                found = _measured(job, batch, weights, layouts.of(batch, len(weights)), one_by_one)
         yield found
 
 
@@ -100,11 +103,15 @@ def _job(module: nn.Module, loss: Loss, layers: Sequence[LayerType]) -> Job:
     return Job(module, loss, parameters, types_in(module, layers))
 
 
-def _measured(job: Job, batch: Batch, weights: Sequence[float], layout: Layout) -> Measured:
-    """Measure without looking whether it is right."""
+def _measured(
+    job: Job, batch: Batch, weights: Sequence[float], layout: Layout, one_by_one: frozenset[str] = frozenset()
+) -> Measured:
+    """Measure without looking whether it is right; what did not pass a check before goes through the loop."""
     if job.on_cpu and prefers_loop(layout.largest):
         return _joined(job, None, _looped(job, batch, weights, job.parameters))
     found = in_parts(job, batch, weights, layout, Gradient.NONE)
+    kept = {name: found.methods[name] for name in found.methods if name not in one_by_one}
+    found = replace(found, sq_norms={name: x for name, x in found.sq_norms.items() if name in kept}, methods=kept)
     return _joined(job, found, _looped(job, batch, weights, _left_by(found, job)))
 
 

@@ -99,6 +99,7 @@ def _over_rms(module: nn.Module, x: Tensor) -> Tensor:
 
 def _epsilon(module: nn.Module, weight: Tensor) -> float | None:
     if isinstance(module, nn.RMSNorm):
-        return torch.finfo(weight.dtype).eps if module.eps is None else module.eps
+        wide = torch.promote_types(weight.dtype, torch.float32)  # torch takes float32's for half types
+        return torch.finfo(wide).eps if module.eps is None else module.eps
     found = [getattr(module, name, None) for name in ("variance_epsilon", "eps", "epsilon")]
     return next((float(x) for x in found if isinstance(x, float)), None)
