@@ -4,8 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from gnoise.charts.changes import TITLES, change_rows, changes_headline
-from gnoise.runfile import Run
-from gnoise.runfile.compare import compare
+from gnoise.runfile import Run, open_run
+from gnoise.runfile.compare import changes as changes_between
 
 from ..elements import show_headline, show_lines
 from ..runs import offered_runs
@@ -23,7 +23,8 @@ def render(run: Run) -> None:
         st.code(f"gnoise app {run.path} OTHER.gnoise", language="bash")
         return
     label = st.selectbox("From this run to", list(others), key=_SELECT, bind="query-params")
-    changes = compare(run.path, others[label])
+    with open_run(others[label]) as other:
+        changes = changes_between(run, other)
     paired = any(each.paired for each in changes)
     about = "the same draws: compared in pairs" if paired else "different draws: compared by their intervals"
     show_headline(changes_headline(changes), f"{run.path.name} → {label} · {about}")

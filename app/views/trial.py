@@ -5,7 +5,6 @@ import streamlit as st
 
 from gnoise.charts.trial import (
     TABLE_TITLES,
-    judge_trial,
     state_words,
     trial_about,
     trial_curves,
@@ -35,8 +34,7 @@ def render(run: Run) -> None:
 
 
 def _show(trial: Trial) -> None:
-    results = judge_trial(trial)
-    first, *others = trial_sentences(results)
+    first, *others = trial_sentences(trial)
     state = state_words(trial)
     show_headline(first, f"{trial_about(trial)}{'; ' + state if state else ''}")
     picture, words = st.columns([3, 2], gap="medium")
@@ -44,7 +42,7 @@ def _show(trial: Trial) -> None:
         show_chart(trial_curves(trial), key="trial-curves")
     with words:
         show_lines(others)
-    table = pd.DataFrame(trial_table(results), columns=list(TABLE_TITLES))
+    table = pd.DataFrame(trial_table(trial), columns=list(TABLE_TITLES))
     st.dataframe(table, hide_index=True, row_height=28, key="trial-arms")
     st.caption(
         "Tokens saved on the way to the same loss, with 95% intervals, read off training 10% longer without remedy. "

@@ -28,12 +28,13 @@ _STATES = {
 }
 
 
-def trial_sentences(results: Sequence[ArmResult]) -> list[str]:
+def trial_sentences(trial: Trial) -> list[str]:
     """Say in a sentence each what the arms saved: the one asked for first, the anchors last.
 
     Args:
-        results: of :func:`gnoise.stats.trial.judge_trial`.
+        trial: with whatever curves it has so far.
     """
+    results = judge_trial(trial)
     remedies = [result for result in results if result.arm not in (NONE, LONGER, LARGER)]
     anchors = [result for result in results if result.arm == LARGER]
     nothing = [] if remedies else ["No remedy was tried: the run recommends none. Try --arms clip,shrink,stabilize."]
@@ -113,11 +114,11 @@ def arm_words(arm: str) -> str:
     return _WORDS.get(arm, arm)
 
 
-def trial_table(results: Sequence[ArmResult]) -> list[tuple[str, ...]]:
+def trial_table(trial: Trial) -> list[tuple[str, ...]]:
     """Write results as rows of text: arm, seeds, loss, difference, tokens saved, predicted gain, time, trouble.
 
     Args:
-        results: of :func:`gnoise.stats.trial.judge_trial`.
+        trial: with whatever curves it has so far.
     """
     return [
         (
@@ -130,7 +131,7 @@ def trial_table(results: Sequence[ArmResult]) -> list[tuple[str, ...]]:
             "–" if each.overhead is None else f"{each.overhead:+.0%}",
             _trouble(each),
         )
-        for each in results
+        for each in judge_trial(trial)
     ]
 
 

@@ -16,7 +16,6 @@ from gnoise.charts.phrases import compact
 from gnoise.charts.summary import Summary
 from gnoise.charts.trial import TABLE_TITLES, state_words, trial_about, trial_line, trial_sentences, trial_table
 from gnoise.records import Estimate, Evidence, Layer, Recommendation, Remedy
-from gnoise.stats.trial import judge_trial
 from gnoise.trial_records import Trial
 
 if TYPE_CHECKING:
@@ -82,8 +81,7 @@ def trial_progress(console: Console) -> Iterator[Callable[["TrialProgress"], Non
 
 def print_trial(console: Console, trial: Trial) -> None:
     """Print what a trial found: one sentence, one row an arm, and what it was."""
-    results = judge_trial(trial)
-    first, *others = trial_sentences(results)
+    first, *others = trial_sentences(trial)
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=7, style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -96,7 +94,7 @@ def print_trial(console: Console, trial: Trial) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in TABLE_TITLES:
         table.add_column(title, overflow="fold")
-    for row in trial_table(results):
+    for row in trial_table(trial):
         table.add_row(*(Text(cell) for cell in row))
     console.print(Padding(table, (1, 0, 0, 0)))
     console.print(

@@ -24,7 +24,6 @@ from gnoise.charts.trial import TABLE_TITLES, trial_curves, trial_sentences, tri
 from gnoise.export.document import show_document
 from gnoise.records import Recommendation, Remedy
 from gnoise.runfile import Run, check_output
-from gnoise.stats.trial import judge_trial
 
 MOST_LAYERS = 8
 """Layers that are drawn one by one: those with a remedy, the most urgent first."""
@@ -177,10 +176,9 @@ def _layer(run: Run, recommendation: Recommendation) -> str:
 def _trials(run: Run) -> list[str]:
     parts: list[str] = []
     for trial in run.trials:
-        results = judge_trial(trial)
         parts.append(f"<h2>Trial {trial.number}: {escape(', '.join(trial.plan.arms))}</h2>")
-        parts += [f"<p>{escape(sentence)}</p>" for sentence in trial_sentences(results)]
-        parts += [_chart(trial_curves(trial)), _table(pd.DataFrame(trial_table(results), columns=list(TABLE_TITLES)))]
+        parts += [f"<p>{escape(sentence)}</p>" for sentence in trial_sentences(trial)]
+        parts += [_chart(trial_curves(trial)), _table(pd.DataFrame(trial_table(trial), columns=list(TABLE_TITLES)))]
     return parts
 
 

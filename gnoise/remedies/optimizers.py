@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from gnoise.errors import UserError
 from gnoise.remedies.layerwise_lr import LayerwiseLR
-from gnoise.remedies.param_groups import param_groups_for
+from gnoise.remedies.param_groups import decay_groups, param_groups_for
 
 
 def optimizer_for(
@@ -38,15 +38,10 @@ def optimizer_for(
     Raises:
         UserError: an unknown kind, or a model without trained parameters.
     """
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if not trained:
+    if not any(p.requires_grad for p in model.parameters()):
         raise UserError("expected a model with trained parameters, got none; try model.requires_grad_()")
     if kind == "adamw":
-        decayed = [(name, p) for name, p in trained if p.ndim >= 2]
-        kept = [(name, p) for name, p in trained if p.ndim < 2]
-        groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-        used = [group for group in groups if group["params"]]
-        return torch.optim.AdamW(used, lr=3e-4 if lr is None else lr, betas=(0.9, 0.95))
+        return torch.optim.AdamW(decay_groups(model, weight_decay), lr=3e-4 if lr is None else lr, betas=(0.9, 0.95))
     rate = 0.02 if lr is None else lr
     if kind == "muon":
         groups = param_groups_for(model, others="adamw")

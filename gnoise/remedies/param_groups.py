@@ -3,7 +3,7 @@
 import fnmatch
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from torch import nn
 
@@ -114,6 +114,20 @@ def param_groups_for(
         if params:
             groups.append({"params": params, "role": str(role), "geometry": str(geometry)})
     return groups
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Sort trained parameters, with their names, into matrices, which decay, and vectors, which do not.
+
+    Groups without parameters are left out.
+
+    Args:
+        model: whose parameters they are.
+        weight_decay: of matrices.
+    """
+    trained = [(name, x) for name, x in model.named_parameters() if x.requires_grad]
+    split = [[(name, x) for name, x in trained if x.ndim >= 2], [(name, x) for name, x in trained if x.ndim < 2]]
+    return [{"params": part, "weight_decay": d} for part, d in zip(split, (weight_decay, 0.0), strict=True) if part]
 
 
 class _Rules:

@@ -121,14 +121,9 @@ def flatten_layer(samples: LayerSamples) -> dict[str, Array]:
 
 def assemble_layer(blocks: Blocks, *, draws: DrawSample, model_draw_sq_norms: Array) -> LayerSamples:
     """Join what :func:`flatten_layer` named, over blocks."""
-    draw_sq_norms = _join(blocks, "norms.draw_sq_norms", np.float64, 1)
+    norms = assemble_norms(blocks, draws=draws)
     return LayerSamples(
-        norms=NormSample(
-            example_sq_norms=_join(blocks, "norms.example_sq_norms", np.float64, 2),
-            draw_sq_norms=draw_sq_norms,
-            block_sq_norms=_join(blocks, "norms.block_sq_norms", np.float64, 1),
-            example_weights=draws.example_weights,
-        ),
+        norms=norms,
         sketch=SketchSample(
             entries=_sketches(blocks, "sketch.entries"),
             draws=_sketches(blocks, "sketch.draws"),
@@ -137,11 +132,21 @@ def assemble_layer(blocks: Blocks, *, draws: DrawSample, model_draw_sq_norms: Ar
         coordinates=CoordinateSample(
             index=_join(blocks, "coordinates.index", np.int64, 1),
             values=_join(blocks, "coordinates.values", np.float32, 2),
-            draw_sq_norms=draw_sq_norms,
+            draw_sq_norms=norms.draw_sq_norms,
             model_sq_norms=model_draw_sq_norms,
             second_moment=_once(blocks, "coordinates.second_moment"),
         ),
         matrix=_assemble_matrix(blocks),
+    )
+
+
+def assemble_norms(blocks: Blocks, *, draws: DrawSample) -> NormSample:
+    """Join a layer's norms alone, over blocks."""
+    return NormSample(
+        example_sq_norms=_join(blocks, "norms.example_sq_norms", np.float64, 2),
+        draw_sq_norms=_join(blocks, "norms.draw_sq_norms", np.float64, 1),
+        block_sq_norms=_join(blocks, "norms.block_sq_norms", np.float64, 1),
+        example_weights=draws.example_weights,
     )
 
 

@@ -71,5 +71,5 @@ def _paired(
     first: Run, second: Run, name: str | None, before: dict[Key, Estimate], after: dict[Key, Estimate]
 ) -> list[Change]:
     pairs = [(before[name, q], after[name, q]) for q in PAIRED if (name, q) in before and (name, q) in after]
-    norms = [run.model_norms if name is None else run.samples(name).norms for run in (first, second)]
+    norms = [run.model_norms if name is None else run.norms(name) for run in (first, second)]
     return paired_changes(norms[0], norms[1], pairs)

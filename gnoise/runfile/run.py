@@ -29,7 +29,7 @@ from gnoise.records import (
     Status,
     Verdict,
 )
-from gnoise.runfile.arrays import Array, Packed, assemble_draws, assemble_layer, unpack
+from gnoise.runfile.arrays import Array, Packed, assemble_draws, assemble_layer, assemble_norms, unpack
 from gnoise.runfile.database import open_database, reading
 from gnoise.runfile.trials import read_trials
 from gnoise.runfile.write import MODEL
@@ -127,8 +127,12 @@ class Run:
 
     def samples(self, name: str) -> LayerSamples:
         """All samples of one layer."""
-        blocks = self._arrays(1 + self.layers.index(self.layer(name)))
+        blocks = self._arrays(self._number(name))
         return assemble_layer(blocks, draws=self.draws, model_draw_sq_norms=self.model_norms.draw_sq_norms)
+
+    def norms(self, name: str) -> NormSample:
+        """Squared norms of one layer, without reading its other samples."""
+        return assemble_norms(self._arrays(self._number(name), sample="norms"), draws=self.draws)
 
     @cached_property
     def model_norms(self) -> NormSample:
@@ -221,9 +225,15 @@ class Run:
         joined = np.concatenate(list(sums.values())) if sums else np.empty(0)
         return joined.reshape(shape)
 
-    def _arrays(self, layer: int) -> Mapping[str, list[Array]]:
+    def _number(self, name: str) -> int:
+        return 1 + self.layers.index(self.layer(name))
+
+    def _arrays(self, layer: int, *, sample: str = "") -> Mapping[str, list[Array]]:
+        """Read a layer's arrays, or those of one sample."""
         rows = self._query(
-            "SELECT name, dtype, shape, codec, data FROM array WHERE layer = ? ORDER BY name, block", layer
+            "SELECT name, dtype, shape, codec, data FROM array WHERE layer = ? AND name GLOB ? ORDER BY name, block",
+            layer,
+            f"{sample}.*" if sample else "*",
         )
         blocks: dict[str, list[Array]] = {}
         for name, *packed in rows:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.optim import Optimizer
 
 from gnoise.records import JsonValue
 from gnoise.remedies import LayerwiseLR, param_groups_for
+from gnoise.remedies.param_groups import decay_groups
 from gnoise.trials.arms import LAYERWISE_LR, MUON
 
 State = Mapping[str, Mapping[str, Tensor]]
@@ -67,14 +69,9 @@ def make_optimizer(
             nesterov=plain,
             reference=math.inf if plain else None,
         )
-    named = [(name, x) for name, x in module.named_parameters() if x.requires_grad]
-    split = [[x for _, x in named if x.ndim >= 2], [x for _, x in named if x.ndim < 2]]
-    groups: list[dict[str, object]] = [
-        {"params": part, "weight_decay": weight} for part, weight in zip(split, (decay, 0.0), strict=True) if part
-    ]
-    optimizer = _own(str(settings["name"]), groups, settings, lr, betas)
-    for name, parameter in named:
-        if name in state:
+    optimizer = _own(str(settings["name"]), decay_groups(module, decay), settings, lr, betas)
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad and name in state:
             optimizer.state[parameter] = {
                 key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
                 for key, value in state[name].items()
@@ -83,7 +80,7 @@ def make_optimizer(
 
 
 def _own(
-    name: str, groups: list[dict[str, object]], settings: Mapping[str, JsonValue], lr: float, betas: tuple[float, float]
+    name: str, groups: list[dict[str, Any]], settings: Mapping[str, JsonValue], lr: float, betas: tuple[float, float]
 ) -> Optimizer:
     if name == "SGD":
         return torch.optim.SGD(groups, lr=lr, momentum=_number(settings["momentum"], 0.0))

@@ -103,12 +103,12 @@ def trial(
     request |= {"lr": lr, "budget": budget, "data": data, "held_out": held_out, "device": device}
     request["source"] = source.sha256 if isinstance(source, Workload) else None if source is None else str(source)
     with open_run(path) as opened:
-        made, gains = make_arms(opened, arms), {}
+        info, made = opened.info, make_arms(opened, arms)
         gains = predicted(opened, made)
         workload = _workload(opened, source, data, held_out)
         going = None if fresh else _earlier(opened, request)
-        settings = settings_of({**opened.info.optimizer, **({} if lr is None else {"lr": lr})})
-        size = batch_size or opened.info.training_batch or _DEFAULT_BATCH
+        settings = settings_of({**info.optimizer, **({} if lr is None else {"lr": lr})})
+        size = batch_size or info.training_batch or _DEFAULT_BATCH
     place(workload, device)
     if going is not None:
         size = going.plan.batch_size
@@ -124,7 +124,8 @@ def trial(
         evaluate_every=STEPS // LOOKS,
     )
     if going is None:
-        plan = _plan(branch, made, gains, request, seeds=seeds, steps=steps, budget=budget)
+        origin = workload.model if isinstance(source, Workload) else str(source or info.source)
+        plan = _plan(branch, made, gains, request, source=origin, seeds=seeds, steps=steps, budget=budget)
         going = Trial(start_trial(path, plan), plan, (), TrialState.RUNNING, "")
     branch = replace(branch, steps=going.plan.steps, evaluate_every=going.plan.evaluate_every)
     return _Runner(path, branch, made, going, started, on_progress).run()
@@ -145,8 +146,6 @@ def _workload(run: Run, source: str | Path | Workload | None, data: str | None, 
     kept = held_out or (beside(training) if training is not None else None)
     factory, loss = found.get("factory"), found.get("loss")
     workload = load_workload(reference, data=training, factory=factory, loss=loss, held_out=kept)
-    if training is None and held_out is None and (near := beside(workload.references["data"])) is not None:
-        workload = load_workload(reference, data=training, factory=factory, loss=loss, held_out=near)
     if workload.sha256 != run.info.checkpoint_sha256:
         raise UserError(
             f"expected the checkpoint that {run.path} was made from, got other weights in {reference}; "
@@ -161,6 +160,7 @@ def _plan(
     gains: dict[str, tuple[float, float, float]],
     request: dict[str, JsonValue],
     *,
+    source: str,
     seeds: int | None,
     steps: int | None,
     budget: float | None,
@@ -172,7 +172,7 @@ def _plan(
     parameter = next(branch.workload.module.parameters())
     rate = branch.optimizer["lr"]
     return TrialPlan(
-        source=branch.workload.model,
+        source=source,
         references=dict(branch.workload.references),
         arms=tuple(arm.name for arm in arms),
         predicted=gains,

@@ -7,7 +7,7 @@ import pytest
 
 from gnoise.charts.trial import trial_about, trial_curves, trial_line, trial_sentence, trial_sentences, trial_table
 from gnoise.records import Status
-from gnoise.stats.trial import judge_arm, judge_trial
+from gnoise.stats.trial import judge_arm
 from gnoise.trial_records import TrialState
 from tests.stats.test_trial import curve, simulated
 
@@ -25,15 +25,15 @@ def test_sentences_say_which_way_and_how_sure() -> None:
 
 def test_no_remedy_is_said_before_the_anchor() -> None:
     trial = simulated(np.random.default_rng(1), worth=0.0)
-    results = [result for result in judge_trial(trial) if result.arm != "clip"]
-    first, second = trial_sentences(results)
+    arms = tuple(arm for arm in trial.plan.arms if arm != "clip")
+    first, second = trial_sentences(dataclasses.replace(trial, plan=dataclasses.replace(trial.plan, arms=arms)))
     assert first.startswith("No remedy was tried")
     assert second.startswith("no remedy, twice the batch")
 
 
 def test_rows_hold_every_arm_with_prediction_beside_measurement() -> None:
     trial = simulated(np.random.default_rng(2), worth=0.1)
-    rows = {row[0]: row for row in trial_table(judge_trial(trial))}
+    rows = {row[0]: row for row in trial_table(trial)}
     assert list(rows) == ["no remedy", "clip", "no remedy, 10% more steps", "no remedy, twice the batch"]
     assert rows["clip"][5] == "×1.020 (1.010 to 1.030)"
     assert rows["no remedy"][3:5] == ("–", "–")
