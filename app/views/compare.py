@@ -13,6 +13,7 @@ from ..runs import offered_runs
 TITLE = "Compare"
 _SELECT = "other"
 _ROWS = 500
+_ROW, _TALLEST = 28, 560  # pixels
 
 
 def render(run: Run) -> None:
@@ -29,7 +30,7 @@ def render(run: Run) -> None:
     about = "the same draws: compared in pairs" if paired else "different draws: compared by their intervals"
     show_headline(changes_headline(changes), f"{run.path.name} → {label} · {about}")
     table = pd.DataFrame(change_rows(changes, layers=_ROWS), columns=list(TITLES))
-    st.dataframe(table, hide_index=True, row_height=28, height=560, key="changes")
+    st.dataframe(table, hide_index=True, row_height=_ROW, height=min(_TALLEST, (len(table) + 2) * _ROW), key="changes")
     show_lines(
         ["Of each layer its surest change, adjusted for the number of layers; every number: gnoise compare --json."]
     )

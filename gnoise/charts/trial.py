@@ -69,12 +69,9 @@ def trial_sentence(result: ArmResult) -> str:
     if result.low > 0.0:
         return f"{name} saves {result.tokens_saved:.1%} of the tokens to the same loss ({interval})."
     if result.high < 0.0:
-        more = (
-            "twice the tokens or more"
-            if result.tokens_saved <= _FARTHEST
-            else f"{-result.tokens_saved:.1%} more tokens"
-        )
-        return f"{name} costs {more} to the same loss ({interval})."
+        more, least, most = (_cost(share) for share in (result.tokens_saved, result.high, result.low))
+        interval = f"95% interval {least} to {most}, {result.seeds} paired seeds"
+        return f"{name} costs {more} more tokens to the same loss ({interval})."
     seen = "" if result.detectable is None else f"; it could have seen {result.detectable:.1%}"
     return f"{name}: no difference detected, {_percent(result.tokens_saved)} of the tokens saved ({interval}){seen}."
 
@@ -233,6 +230,11 @@ def _saved(each: ArmResult) -> str:
 def _trouble(each: ArmResult) -> str:
     parts = [f"{each.spikes} spikes"] * bool(each.spikes) + [f"{each.ended_early} broke off"] * bool(each.ended_early)
     return ", ".join(parts) or "–"
+
+
+def _cost(share: float) -> str:
+    """Say how many more tokens a negative saving is."""
+    return f"{-share:.1%}" if share > _FARTHEST else "over 100%"
 
 
 def _percent(share: float) -> str:

@@ -15,7 +15,13 @@ from tests.stats.test_trial import curve, simulated
 def test_sentences_say_which_way_and_how_sure() -> None:
     rng = np.random.default_rng(0)
     assert trial_sentence(judge_arm(simulated(rng, worth=0.5, noise=1e-4), "clip")).startswith("clip saves 33.")
-    assert trial_sentence(judge_arm(simulated(rng, worth=-0.5, noise=1e-4), "clip")).startswith("clip costs ")
+    costly = judge_arm(simulated(rng, worth=-0.2, noise=1e-4), "clip")
+    assert costly.tokens_saved == pytest.approx(-0.25, abs=0.02)
+    assert costly.low is not None
+    assert costly.high is not None
+    assert f"costs {-costly.tokens_saved:.1%} more tokens" in trial_sentence(costly)
+    assert f"95% interval {-costly.high:.1%} to {-costly.low:.1%}" in trial_sentence(costly)
+    assert "costs over 100% more tokens" in trial_sentence(judge_arm(simulated(rng, worth=-0.6, noise=1e-4), "clip"))
     unsure = trial_sentence(judge_arm(simulated(rng, worth=0.0), "clip"))
     assert "no difference detected" in unsure
     assert "it could have seen" in unsure
