@@ -161,7 +161,18 @@ def adam_direction(
     References:
         Kingma & Ba 2015, arXiv 1412.6980.
     """
-    return bias_corrected(first, betas[0], step) / (bias_corrected(second, betas[1], step) ** 0.5 + eps)
+    return adam_ratio(bias_corrected(first, betas[0], step), bias_corrected(second, betas[1], step), eps)
+
+
+def adam_ratio(first: Array, second: Array, eps: float) -> Array:
+    r"""Adam's direction from moments without a start's pull: $m / (\sqrt v + \epsilon)$.
+
+    Args:
+        first: m, bias-corrected.
+        second: v, likewise.
+        eps: added to the root.
+    """
+    return first / (second**0.5 + eps)
 
 
 def noise_adaptive_rate(noise: Array, reference: float) -> Array:

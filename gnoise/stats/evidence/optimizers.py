@@ -10,12 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from gnoise.formulas import adam_direction, ema, sgd_momentum
+from gnoise.formulas import adam_ratio, ema, sgd_momentum
 from gnoise.records import JsonValue
 
 Moments = Float[np.ndarray, "*arms coords"]
-_LONG_AGO = 1_000_000
-"""A step count at which bias correction is over: training is under way."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,7 @@ class Simulated:
             return np.sign(first)
         if self.second_decay is None:
             return first
-        betas = (self.momentum, self.second_decay)
-        return adam_direction(first, second, step=_LONG_AGO, betas=betas, eps=self.eps)
+        return adam_ratio(first, second, self.eps)
 
 
 def adam(betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Simulated:

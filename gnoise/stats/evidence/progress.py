@@ -11,7 +11,7 @@ v and the scales that are read per coordinate. All change places. A gradient tha
 smaller where v is large, which pays every remedy that makes v steadier by up to a percent or two.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from gnoise.records import CoordinateSample, JsonValue, Status
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
 from gnoise.stats.evidence.optimizers import Simulated
+from gnoise.stats.evidence.updates import arm_updates, two_passes
 
 BLOCKS = 8
 """Of draws, half of them in each fold; leaving each out gives the intervals."""
@@ -158,15 +159,6 @@ class _Fold:
     middle: Float[np.ndarray, "own arms coords"]
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """First moments, what the fold's own draws have put into the second, and what is left of its start, a draw each."""
-
-    first: Float[np.ndarray, "draws arms coords"]
-    second: Float[np.ndarray, "draws arms coords"]
-    left_of_start: Float[np.ndarray, " draws"]
-
-
 def _fold(
     arms: Sequence[Arm],
     gradients: Gradients,
@@ -175,21 +167,26 @@ def _fold(
     curvature: Float[np.ndarray, " coords"],
     optimizer: Simulated,
 ) -> _Fold:
-    """Let one fold's draws make the updates; two blocks of the other are the gradient, two fill v, both ways."""
+    """Let one fold's draws make the updates; two blocks of the other are the gradient, two fill v, both ways.
+
+    An arm at a time, so that what it makes stays in the processor's cache.
+    """
     own = gradients.part(blocks[fold::_FOLDS].ravel())
-    other = blocks[1 - fold :: _FOLDS]
-    shared = _moments(np.stack([arm.treat(own) for arm in arms if not arm.by_coordinate], axis=1), optimizer)
+    quarters = [blocks[1 - fold :: _FOLDS][half::2] for half in range(2)]
+    # v of both blocks, then of either alone: what half as many draws change says what more would.
+    fillings = [_alone(gradients, rows) for quarter in quarters for rows in (quarter.ravel(), *quarter)]
+    passes = two_passes(optimizer, own.values.shape[0])
+    made = [[_by_block(u, curvature) for u in arm_updates(arm, own, fillings, passes, optimizer)] for arm in arms]
     parts: list[_Fold] = []
-    for quarter in range(2):
-        filling, truth = other[quarter::2], gradients.values[other[1 - quarter :: 2]]
-        # v of both blocks, then of either alone: what half as many draws change says what more would.
-        found = [
-            _measured(
-                _updates(arms, own, gradients.part(rows), shared, optimizer), truth, curvature, (fold, 1 - quarter)
-            )
-            for rows in (filling.ravel(), filling[0], filling[1])
-        ]
-        parts.append(_extrapolated(found, (fold, quarter), filling.size, optimizer))
+    for half, quarter in enumerate(quarters):
+        truth = _truth(gradients.values[quarters[1 - half]])
+        found: list[_Fold] = []
+        for filling in range(3 * half, 3 * half + 3):
+            middle = np.stack([of_arm[filling].middle for of_arm in made], axis=1)
+            size = np.stack([of_arm[filling].size for of_arm in made], axis=1)
+            along = np.stack([_along_left(middle, of, (fold, 1 - half)) for of in truth])
+            found.append(_Fold(along, _left_out(size, fold), middle))
+        parts.append(_extrapolated(found, (fold, half), quarter.size, optimizer))
     return _Fold(
         along=np.mean([part.along for part in parts], axis=0),
         size=np.mean([part.size for part in parts], axis=0),
@@ -197,79 +194,46 @@ def _fold(
     )
 
 
-def _updates(
-    arms: Sequence[Arm], own: Gradients, filling: Gradients, shared: _Moments, optimizer: Simulated
-) -> Float[np.ndarray, "draws arms coords"]:
-    """Make the updates of every arm, v and the scales of single coordinates started from other draws."""
-    filling = replace(filling, filling=filling.values)
-    ready = replace(own, filling=filling.values)
-    moments = shared
-    if any(arm.by_coordinate for arm in arms):
-        scaled = _moments(np.stack([arm.treat(ready) for arm in arms if arm.by_coordinate], axis=1), optimizer)
-        order = np.argsort(np.argsort([arm.by_coordinate for arm in arms], kind="stable"))
-        moments = _Moments(
-            np.concatenate([shared.first, scaled.first], axis=1)[:, order],
-            np.concatenate([shared.second, scaled.second], axis=1)[:, order],
-            shared.left_of_start,
-        )
-    if optimizer.second_decay is None:
-        return optimizer.direction(moments.first, moments.second)
-    start = np.stack([np.square(arm.treat(filling)).mean(axis=0) for arm in arms])
-    second = moments.second + moments.left_of_start[:, None, None] * start
-    return optimizer.direction(moments.first, second)
+def _alone(gradients: Gradients, draws: Int[np.ndarray, " some"]) -> Gradients:
+    """Take some of the draws, which know of no others."""
+    part = gradients.part(draws)
+    return replace(part, filling=part.values)
 
 
-def _moments(treated: Float[np.ndarray, "draws arms coords"], optimizer: Simulated) -> _Moments:
-    """Pass over a fold twice: once to fill the moments, once for the record.
+@dataclass(frozen=True)
+class _Blocks:
+    """One arm's mean update and mean squared size in each of the fold's blocks."""
 
-    The first moment starts where endless passes would leave it, the second without its start, which is added later.
-    """
-    draws = treated.shape[0]
-    firsts, seconds = np.empty_like(treated), np.zeros_like(treated)
-    first, second = np.zeros_like(treated[0]), np.zeros_like(treated[0])
-    for grad in treated:
-        first, second = optimizer.next_first(first, grad), optimizer.next_second(second, grad)
-    first = first / (1.0 - optimizer.momentum**draws)
-    for draw, grad in enumerate(treated):
-        first, second = optimizer.next_first(first, grad), optimizer.next_second(second, grad)
-        firsts[draw], seconds[draw] = first, second
-    decay = 1.0 if optimizer.second_decay is None else optimizer.second_decay
-    return _Moments(firsts, seconds, decay ** (draws + 1.0 + np.arange(draws)))
+    middle: Float[np.ndarray, "own coords"]
+    size: Float[np.ndarray, " own"]
 
 
-def _measured(
-    updates: Float[np.ndarray, "draws arms coords"],
-    truth: Float[np.ndarray, "halves rows coords"],
-    curvature: Float[np.ndarray, " coords"],
-    place: tuple[int, int],
-) -> _Fold:
-    """Average both numbers over the fold's draws, and again without each block of the run.
+def _by_block(updates: Values, curvature: Float[np.ndarray, " coords"]) -> _Blocks:
+    return _Blocks(
+        middle=updates.reshape(_OWN, -1, updates.shape[1]).mean(axis=1),
+        size=_sum(np.square(updates), curvature).reshape(_OWN, -1).mean(axis=1),
+    )
 
-    A block of this fold drops out of the averages; one of the gradient's two drops out of the gradient.
 
-    Args:
-        updates: of this fold.
-        truth: the draws the gradient is taken from, by block.
-        curvature: H.
-        place: the fold, and which blocks of the other one the gradient is taken from, the even or the odd ones.
-    """
-    by_block = updates.reshape(_OWN, -1, *updates.shape[1:])
-    middle = by_block.mean(axis=1)
-    size = _sum(np.square(updates), curvature).reshape(_OWN, -1, updates.shape[1]).mean(axis=1)
-    along = np.stack([_along_left(middle, truth, place, gradient) for gradient in _GRADIENTS])
-    return _Fold(along, _left_out(size, place[0]), middle)
+def _truth(values: Float[np.ndarray, "halves rows coords"]) -> list[Float[np.ndarray, "three coords"]]:
+    """Take each of :data:`_GRADIENTS` of both blocks, then without the first and without the second."""
+    return [np.stack([of(values), of(values[1:]), of(values[:1])]) for of in _GRADIENTS]
 
 
 def _along_left(
-    middle: Float[np.ndarray, "own arms coords"],
-    truth: Float[np.ndarray, "halves rows coords"],
-    place: tuple[int, int],
-    gradient: Callable[[Float[np.ndarray, "blocks draws coords"]], Float[np.ndarray, " coords"]],
+    middle: Float[np.ndarray, "own arms coords"], truth: Float[np.ndarray, "three coords"], place: tuple[int, int]
 ) -> Float[np.ndarray, "left arms"]:
-    left = _left_out(_sum(middle, gradient(truth)), place[0])
+    """Hold updates against the gradient; a block of this fold drops out of the updates, one of the other out of it.
+
+    Args:
+        middle: mean updates by the fold's own blocks.
+        truth: the gradient of two blocks, and of either's absence.
+        place: the fold, and which blocks of the other one the gradient is taken from, the even or the odd ones.
+    """
+    left = _left_out(_sum(middle, truth[0]), place[0])
     whole = middle.mean(axis=0)
     for block in range(2):
-        left[_row(place, block)] = _sum(whole, gradient(truth[1 - block : 2 - block]))
+        left[_row(place, block)] = _sum(whole, truth[1 + block])
     return left
 
 
