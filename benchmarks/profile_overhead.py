@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,12 +29,16 @@ from gnoise.cli.settings import Settings, resolve
 from gnoise.collect import Parameter, Workload, collect_run, place, run_info, trainable_parameters
 from gnoise.collect.draws import DrawEngine
 from gnoise.collect.load import load_workload
+from gnoise.models.gpt import GPT, GPTConfig
 from gnoise.runfile import RunWriter
 from gnoise.runfile.analyze import analyze
 from gnoise.stats.evidence import Ladders
 
 SAMPLES = Path("sample_checkpoints")
-SOURCES = ("gpt-docs", "llama-docs", "digits-cnn")
+WIDE = "gpt-wide"
+"""An untrained GPT of twelve million parameters on the data of gpt-docs: a profile's fixed costs weigh less there."""
+_WIDE = GPTConfig(block_size=128, vocab_size=4096, n_layer=6, n_head=6, n_embd=384)
+SOURCES = ("gpt-docs", "llama-docs", "digits-cnn", WIDE)
 COLUMNS = (
     "checkpoint", "parameters", "draws", "of", "plain s", "profile s", "ratio", "lowest", "highest", "CPU ratio",
     "draws'", "reductions", "analysis", "writing", "evidence %", "extra MB", "collecting MB", "buffers",
@@ -120,8 +125,12 @@ PARTS = ("backward", "reductions", "analysis", "writing")
 
 def _load(name: str, draws: int | None) -> tuple[Settings, Workload, list[Parameter]]:
     """Load a checkpoint with the settings that lie beside it."""
-    settings, _ = resolve(SAMPLES / name, {"draws": draws})
-    workload = load_workload(SAMPLES / name, data=settings.data, factory=settings.factory, loss=settings.loss)
+    source = SAMPLES / ("gpt-docs" if name == WIDE else name)
+    settings, _ = resolve(source, {"draws": draws})
+    workload = load_workload(source, data=settings.data, factory=settings.factory, loss=settings.loss)
+    if name == WIDE:
+        torch.manual_seed(0)
+        workload = replace(workload, module=GPT(_WIDE), second_moments={}, optimizer_state={})
     place(workload, "cpu", train=settings.mode == "train")
     return settings, workload, trainable_parameters(workload.module)
 
@@ -221,7 +230,7 @@ def _peak_of_this_process() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--sources", nargs="+", default=SOURCES, help="folders of sample_checkpoints (all but gpt-junk)"
+        "--sources", nargs="+", default=SOURCES, help=f"folders of sample_checkpoints, or {WIDE} (all but gpt-junk)"
     )
     parser.add_argument("--draws", type=int, help="gradients to draw, a multiple of 16 (as in gnoise.toml)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of plain and profile (3)")

@@ -38,6 +38,8 @@ _MATRIX_SERIES = (
     "permuted_ratio",
     "max_position",
 )
+_WORTH_COMPRESSING = 512
+"""Bytes."""
 ONCE = frozenset({"coordinates.index", "coordinates.second_moment", "matrix.shape"})
 """Arrays that are the same in every block, written in block 0."""
 
@@ -53,12 +55,18 @@ class Packed:
 
 
 def pack(array: Array) -> Packed:
-    """Encode an array as little-endian bytes, compressed where that saves space."""
+    """Encode an array as little-endian bytes, compressed where that may save space."""
     little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
     raw = little.tobytes()
-    small = zlib.compress(raw, level=1)
-    codec, data = ("zlib", small) if len(small) < 0.9 * len(raw) else ("raw", raw)
+    codec, data = ("zlib", zlib.compress(raw, level=1)) if _compressible(array) else ("raw", raw)
     return Packed(little.dtype.str, tuple(array.shape), codec, data)
+
+
+def _compressible(array: Array) -> bool:
+    """Whether compressing is worth its time: not where there is little, nor on floats, unless most are zero."""
+    if array.nbytes < _WORTH_COMPRESSING:
+        return False
+    return array.dtype.kind != "f" or 2 * int(np.count_nonzero(array)) < array.size
 
 
 def unpack(packed: Packed) -> Array:
