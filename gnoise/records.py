@@ -6,6 +6,7 @@ Axes are named ``draws``, ``pairs`` (of consecutive draws), ``blocks`` (of draws
 draws, times the square root of two, so it has the covariance of one draw and no mean.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -98,7 +99,9 @@ class RunInfo:
     def examples_trained(self) -> int | None:
         """Examples the checkpoint was trained on, from its iteration and batch size; ``None`` where it lacks one."""
         iteration, batch = self.optimizer.get("iteration"), self.training_batch
-        return int(iteration) * batch if isinstance(iteration, int | float) and batch is not None else None
+        if not isinstance(iteration, int | float) or not 0 <= iteration < math.inf or batch is None:
+            return None
+        return int(iteration) * batch
 
     @property
     def training_batch(self) -> int | None:
@@ -107,7 +110,7 @@ class RunInfo:
         steps = self.optimizer.get("gradient_accumulation_steps", 1)
         if not isinstance(batch, int | float) or not isinstance(steps, int | float):
             return None
-        return int(batch * steps) or None
+        return int(batch * steps) if 1 <= batch * steps < math.inf else None
 
 
 @dataclass(frozen=True)

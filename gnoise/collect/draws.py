@@ -10,12 +10,12 @@ from gnoise.collect.draw import Draw
 from gnoise.collect.in_one_pass import InOnePass
 from gnoise.collect.layers import Parameter
 from gnoise.collect.one_by_one import OneByOne
+from gnoise.collect.per_example.mixing import BATCH_NORMS, refuse_mixing
 from gnoise.collect.per_example.surroundings import eval_mode
 from gnoise.collect.self_check import refuse_difference, same_draw, same_losses
 from gnoise.collect.workload import Batch, Workload, some_of
 
 _CHECKED_EXAMPLES = 4
-_BATCH_DEPENDENT = (nn.modules.batchnorm._BatchNorm,)  # pyright: ignore[reportPrivateUsage]
 
 
 class DrawEngine:
@@ -83,20 +83,23 @@ class DrawEngine:
         few examples stand for the batch.
 
         Raises:
-            UserError: sum and batch differ by more than rounding, or the loss is not a scalar with a gradient.
+            UserError: sum and batch differ by more than rounding, layers mix examples, or the loss is not a scalar
+                with a gradient.
         """
         batch = some_of(batch, slice(_CHECKED_EXAMPLES))
         with eval_mode(self._workload.module):
+            refuse_mixing(self._workload.module)
             self.clear()
             expected = self._one_by_one.draw(batch)
             summed = self._grads()
             self.clear()
             self._one_by_one.differentiate(batch)
-            refuse_difference(self._parameters, summed, self._grads(), examples=len(expected.losses))
+            rounding = self._one_by_one.rounding(batch)
+            refuse_difference(self._parameters, summed, self._grads(), examples=len(expected.losses), rounding=rounding)
             fast = InOnePass(self._workload, self._parameters)
             found = fast.draw(batch)
-            same = found is not None and same_draw(found, self._grads(), expected, summed, rounding=fast.rounding)
-            fast.reads_losses = found is not None and same_losses(found, expected, rounding=fast.rounding)
+            same = found is not None and same_draw(found, self._grads(), expected, summed, rounding=rounding)
+            fast.reads_losses = found is not None and same_losses(found, expected, rounding=rounding)
             self._in_one_pass = fast if same else None
             self.clear()
 
@@ -114,7 +117,7 @@ def prepare(module: nn.Module, *, train: bool) -> list[str]:
         names of the modules kept in eval mode because a batch of one has no statistics of its own.
     """
     module.train(train)
-    frozen = [name for name, child in module.named_modules() if isinstance(child, _BATCH_DEPENDENT)]
+    frozen = [name for name, child in module.named_modules() if isinstance(child, BATCH_NORMS)]
     for name in frozen:
         module.get_submodule(name).eval()
     return frozen

@@ -34,7 +34,6 @@ class InOnePass:
         tensors = {p.layer.name: p.tensor for p in parameters}
         self._stream = Stream(workload.module, workload.loss, tensors, LAYERS)
         self.reads_losses = True
-        self.rounding = 0.0
 
     def draw(self, batch: Batch) -> Draw | None:
         """Leave one draw's gradient in ``.grad``.
@@ -46,7 +45,6 @@ class InOnePass:
             found = self._stream.draw(batch)
         if found is None:
             return None
-        self.rounding = max(self.rounding, found.rounding)
         losses = self._losses(found.losses, batch)
         for parameter in self._parameters:
             tensor = parameter.tensor

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from gnoise.collect.draw import Draw
 from gnoise.collect.layers import Parameter
+from gnoise.collect.per_example.graph import graph_of
 from gnoise.collect.per_example.loop import norm
+from gnoise.collect.per_example.surroundings import run_eagerly
 from gnoise.collect.workload import Batch, Workload, example_of, examples_in
 from gnoise.errors import UserError, unreadable
 
@@ -62,6 +64,11 @@ class OneByOne:
             example_sq_norms=self._sq_norms_LE.numpy(force=True).astype(np.float64),
             losses=losses.numpy(force=True).astype(np.float64),
         )
+
+    def rounding(self, batch: Batch) -> float:
+        """Find the unit of the coarsest numbers that a batch's gradient is computed with, autocast or not."""
+        with said_clearly(), run_eagerly(self._workload.module):
+            return graph_of(self._workload.loss(self._workload.module, example_of(batch, 0))).rounding
 
     def differentiate(self, batch: Batch) -> Tensor:
         """Add a batch's gradient to ``.grad`` and return its loss."""

@@ -8,31 +8,43 @@ from torch import Tensor
 
 from gnoise.collect.draw import Draw
 from gnoise.collect.layers import Parameter
+from gnoise.collect.per_example.rounding import RELATIVE_TOLERANCE, close
 from gnoise.errors import unreadable
-
-_RELATIVE_TOLERANCE = 1e-3
-_SMALL_LAYER = 1e-3
 
 
 def refuse_difference(
-    parameters: Sequence[Parameter], summed: Sequence[Tensor], whole: Sequence[Tensor], *, examples: int
+    parameters: Sequence[Parameter],
+    summed: Sequence[Tensor],
+    whole: Sequence[Tensor],
+    *,
+    examples: int,
+    rounding: float,
 ) -> None:
     """Compare the mean of one-example gradients with the gradient of their batch, parameter by parameter.
+
+    And all of them together: in half precision a parameter among many could hide behind what the whole leaves to
+    rounding.
 
     Args:
         parameters: whose gradients they are.
         summed: means of one-example gradients.
         whole: gradients of the batch.
         examples: in the batch, to recognise a sum.
+        rounding: unit of the coarsest numbers in the computation.
 
     Raises:
         UserError: they differ by more than rounding.
     """
-    floor = _SMALL_LAYER * max(_norm(whole), _norm(summed))
-    for parameter, a, b in zip(parameters, summed, whole, strict=True):
-        tolerance = max(_RELATIVE_TOLERANCE, 8 * torch.finfo(parameter.tensor.dtype).eps)
-        if _norm([a - b]) > tolerance * max(_norm([a]), _norm([b]), floor):
-            raise unreadable(_explain(_norm(whole) / max(_norm(summed), 1e-30), examples, parameter.layer.name))
+    differences = [a - b for a, b in zip(summed, whole, strict=True)]
+    size = max(_norm(whole), _norm(summed))
+    pairs = [
+        (parameter.layer.name, _norm([difference]), _norm([a]), _norm([b]), size)
+        for parameter, difference, a, b in zip(parameters, differences, summed, whole, strict=True)
+    ]
+    pairs.append(("all layers together", _norm(differences), _norm(summed), _norm(whole), 0.0))
+    for name, difference, a, b, allowed in pairs:
+        if not close(difference, a, b, size=allowed, rounding=rounding):
+            raise unreadable(_explain(_norm(whole) / max(_norm(summed), 1e-30), examples, name))
 
 
 def same_draw(
@@ -45,10 +57,11 @@ def same_draw(
         grads: its gradient.
         expected: by the other.
         expected_grads: its gradient.
-        rounding: unit of the coarsest gradient; what cancels (the bias of attention keys) is judged by the whole.
+        rounding: unit of the coarsest numbers in the computation; what cancels (the bias of attention keys) is judged
+            by the whole.
     """
-    unit = 8 * max(rounding, *(torch.finfo(x.dtype).eps for x in expected_grads))
-    tolerance = max(_RELATIVE_TOLERANCE, unit)
+    unit = 8 * rounding
+    tolerance = max(RELATIVE_TOLERANCE, unit)
     found_LE, expected_LE = np.sqrt(found.example_sq_norms), np.sqrt(expected.example_sq_norms)
     floor_E = unit * np.sqrt(expected.example_sq_norms.sum(0))
     floor = unit * _norm(expected_grads)
@@ -59,7 +72,7 @@ def same_draw(
 
 def same_losses(found: Draw, expected: Draw, *, rounding: float) -> bool:
     """Say whether two ways of making one draw gave the same losses."""
-    tolerance = max(_RELATIVE_TOLERANCE, 8 * rounding)
+    tolerance = max(RELATIVE_TOLERANCE, 8 * rounding)
     return bool(np.allclose(found.losses, expected.losses, rtol=tolerance, atol=tolerance))
 
 

@@ -61,32 +61,37 @@ def batch_schedule(
     $$B(t) = \min(\max(\max_{s \le t} B_\mathrm{simple}(s),\ \mathrm{lowest}),\ \mathrm{highest})$$
 
     at the moments measured, linear in tokens between them and from ``lowest`` at the start, where noise scales
-    are small. It never falls: a smaller batch late would undo what the larger one bought. The learning rate
-    stays what it is. The published schedule is one line between two sizes; this one has a knot a measurement.
+    are small, unless it was measured there. It never falls: a smaller batch late would undo what the larger one
+    bought. The learning rate stays what it is. The published schedule is one line between two sizes; this one has
+    a knot a measurement.
 
     Args:
-        tokens: trained on at each measurement, positive, in any order.
+        tokens: trained on at each measurement, in any order; where two are equal their noise scales are averaged.
         b_simple: the whole model's noise scale there, in examples.
         lowest: smallest batch, in examples.
         highest: largest batch.
         tokens_per_example: as in the run.
 
     Raises:
-        UserError: no measurement, one not positive, or bounds that cross.
+        UserError: no measurement, one that is not positive, or bounds that cross.
 
     References:
         Gray et al. 2024, arXiv 2411.00999, for the idea and the unchanged learning rate.
     """
-    sound = all(0.0 < number < math.inf for number in (*tokens, *b_simple))
+    sound = all(0.0 <= x < math.inf for x in tokens) and all(0.0 < x < math.inf for x in b_simple)
     if not tokens or len(tokens) != len(b_simple) or not sound:
-        raise UserError(f"expected positive tokens, one to each noise scale, got {tokens} and {b_simple}")
+        raise UserError(
+            f"expected tokens of 0 or more, one to each positive noise scale, got {tokens} and {b_simple}; try leaving "
+            "out what was not measured"
+        )
     if not 1.0 <= lowest <= highest:
         raise UserError(f"expected 1 ≤ lowest ≤ highest, got {lowest} and {highest}; try lowest=8, highest=512")
-    measured = sorted(zip(tokens, b_simple, strict=True))
-    rising = np.maximum.accumulate(np.clip([size for _, size in measured], lowest, highest))
-    return BatchSchedule(
-        (0.0, *(float(moment) for moment, _ in measured)), (float(lowest), *map(float, rising)), tokens_per_example
-    )
+    moments, place = np.unique(np.asarray(tokens, dtype=np.float64), return_inverse=True)
+    means = np.bincount(place, weights=np.asarray(b_simple, dtype=np.float64)) / np.bincount(place)
+    rising = np.maximum.accumulate(np.clip(means, lowest, highest)).tolist()
+    start = () if moments[0] == 0.0 else ((0.0, float(lowest)),)
+    knots = (*start, *zip(moments.tolist(), rising, strict=True))
+    return BatchSchedule(tuple(moment for moment, _ in knots), tuple(size for _, size in knots), tokens_per_example)
 
 
 def schedule_document(schedule: BatchSchedule) -> Document:

@@ -1,5 +1,6 @@
 """A batch size that follows the noise scale, as accumulation steps of a training run."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from gnoise.records import JsonValue
 class NoiseScaleBatchSchedule:
     """Says how many micro-batches the next step should add up, and counts tokens.
 
-    The number never falls, and the learning rate stays what it is::
+    The number never falls, batches stay within the schedule's smallest and largest though they are whole
+    micro-batches, and the learning rate stays what it is::
 
         schedule = NoiseScaleBatchSchedule.load("schedule.json", micro_batch=8)
         for _ in range(steps):
@@ -33,6 +35,9 @@ class NoiseScaleBatchSchedule:
     Attributes:
         tokens: trained on so far.
 
+    Raises:
+        UserError: no number of such micro-batches lies within the schedule's bounds.
+
     References:
         Gray et al. 2024, arXiv 2411.00999.
     """
@@ -41,8 +46,12 @@ class NoiseScaleBatchSchedule:
         if micro_batch < 1 or world_size < 1:
             raise UserError(f"expected micro_batch and world_size of 1 or more, got {micro_batch} and {world_size}")
         self.schedule = schedule
+        self.micro_batch, self.world_size = micro_batch, world_size
         self.tokens = 0
         self._together = micro_batch * world_size
+        self._fewest, self._most = _bounds(schedule, self._together)
+        if self._fewest > self._most:
+            raise UserError(_explain(schedule, micro_batch, world_size))
 
     @classmethod
     def load(
@@ -58,7 +67,8 @@ class NoiseScaleBatchSchedule:
     @property
     def accumulation_steps(self) -> int:
         """Backward passes the next optimizer step should add up, one or more."""
-        return max(1, round(self.schedule.examples_at(self.tokens) / self._together))
+        nearest = round(self.schedule.examples_at(self.tokens) / self._together)
+        return min(max(nearest, self._fewest), self._most)
 
     @property
     def examples(self) -> int:
@@ -89,3 +99,19 @@ class NoiseScaleBatchSchedule:
     def save(self, path: str | Path) -> None:
         """Write the schedule, without the tokens counted so far, as JSON."""
         Path(path).write_text(to_json(schedule_document(self.schedule)) + "\n", encoding="utf-8")
+
+
+def _bounds(schedule: BatchSchedule, together: int) -> tuple[int, int]:
+    """Return the fewest and the most micro-batches whose examples lie between the schedule's first and last."""
+    return math.ceil(schedule.examples[0] / together), math.floor(schedule.examples[-1] / together)
+
+
+def _explain(schedule: BatchSchedule, micro_batch: int, world_size: int) -> str:
+    fits = (n for n in range(micro_batch - 1, 0, -1) if int.__le__(*_bounds(schedule, n * world_size)))
+    smaller = next(fits, None)
+    return (
+        f"expected a multiple of {micro_batch * world_size} examples (micro_batch={micro_batch} on {world_size} "
+        f"processes) between the schedule's smallest batch {schedule.examples[0]:g} and its largest "
+        f"{schedule.examples[-1]:g}, got none; try "
+        + ("a schedule with wider bounds" if smaller is None else f"micro_batch={smaller}")
+    )

@@ -75,6 +75,21 @@ def test_moments_of_one_training_are_found_and_give_a_schedule(training: list[Pa
     assert test.download_button[0].label == "Download schedule.json"
 
 
+def test_an_untrained_checkpoint_and_one_profiled_twice_are_moments_too(
+    training: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = replace(INFO, checkpoint_sha256="start", optimizer={**INFO.optimizer, "iteration": 0})
+    first = _write(training[0].with_name("start.gnoise"), start, 34.0, 17.0)
+    again = training[2].with_name("again.gnoise")
+    again.write_bytes(training[2].read_bytes())
+    monkeypatch.setenv("GNOISE_APP_RUNS", json.dumps([str(path) for path in [first, *training, again]]))
+    for opened in (first, training[0]):
+        test = _open(opened)
+        assert not test.exception
+        assert "32 sequences at 0 tokens" in _html(test) or "34 sequences at 0 tokens" in _html(test)
+        assert "80 sequences at 1,843,200 tokens" in _html(test)
+
+
 def test_a_run_that_does_not_tell_its_length_has_costs_and_no_schedule(full_run: Path) -> None:
     test = _open(full_run)
     assert not test.exception

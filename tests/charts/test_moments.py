@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gnoise.charts.moments import Moment, evolution, moment, norm_layer_fit, same_training
+from gnoise.export import batch_schedule
 from gnoise.stats.norm_layer_fit import fit_norm_layers
 from tests.charts.records import ESTIMATES, INFO, LAYERS, known
 
@@ -46,6 +47,18 @@ def test_an_exact_line_is_found_exactly() -> None:
 @pytest.mark.parametrize("norm", [[], [1.0], [1.0, 2.0], [5.0, 5.0, 5.0]])
 def test_too_few_or_equal_moments_have_no_line(norm: list[float]) -> None:
     assert fit_norm_layers(np.array(norm), np.arange(1.0, 1.0 + len(norm))) is None
+
+
+@pytest.mark.parametrize(("iteration", "trained"), [(0, 0), (float("nan"), None), (-5, None), (None, None)])
+def test_an_untrained_checkpoint_is_a_moment_and_nonsense_is_none(iteration: float | None, trained: int | None) -> None:
+    info = replace(INFO, optimizer={**INFO.optimizer, "iteration": iteration})
+    made = moment("start", info, [known(None, "b_simple", 30.0, 20.0, 40.0)])
+    assert (None if made is None else made.trained) == trained
+    if made is not None:
+        later = _moments([50.0], [10.0])
+        assert "30.0" in evolution([made, *later]).finding
+        schedule = batch_schedule([float(made.trained)], [30.0], lowest=8, highest=64)
+        assert schedule.examples_at(0.0) == 30.0
 
 
 def test_moments_are_drawn_in_order_with_the_prediction() -> None:

@@ -233,6 +233,19 @@ def test_subclasses_with_another_forward_are_not_taken_for_their_parents() -> No
     assert Method.LOOP in measured.methods["weight"]
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_a_module_with_a_forward_of_its_own_goes_through_the_loop(check: bool) -> None:
+    torch.manual_seed(6)
+    module = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 2))
+    linear, norm = module[0], module[1]
+    linear.forward = lambda x: functional.linear(x, 2.0 * linear.weight, linear.bias)
+    norm.forward = lambda x: functional.layer_norm(x, (5,), norm.weight.exp(), norm.bias)
+    measured = agree(module, squared_outputs, torch.randn(B, 3, 4), check=check)
+    looped = {name for name, methods in measured.methods.items() if Method.LOOP in methods}
+    assert looped >= {"0.weight", "1.weight"}
+    assert not {name for name in looped if name.startswith("2.")}
+
+
 def test_hooks_that_change_an_output_come_after_the_layer() -> None:
     torch.manual_seed(15)
     module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
@@ -284,8 +297,42 @@ def test_layers_that_mix_examples_are_refused() -> None:
 
     with pytest.raises(UserError, match="mix examples"):
         per_example_sq_norms(Mixing(), squared_outputs, torch.randn(B, 4))
-    with pytest.raises(UserError, match=r"batch normalisation.*eval"):
-        per_example_sq_norms(nn.BatchNorm1d(4), squared_outputs, torch.randn(B, 4))
+
+
+@pytest.mark.parametrize(
+    ("layer", "advice"),
+    [
+        (lambda: nn.BatchNorm2d(4), r"training mode.*\.eval\(\)"),
+        (lambda: nn.BatchNorm2d(4, affine=False), r"training mode.*\.eval\(\)"),
+        (lambda: nn.SyncBatchNorm(4), r"training mode.*\.eval\(\)"),
+        (lambda: nn.BatchNorm2d(4, track_running_stats=False).eval(), r"without running statistics.*GroupNorm"),
+        (lambda: nn.SyncBatchNorm(4, track_running_stats=False).eval(), r"without running statistics.*GroupNorm"),
+    ],
+)
+def test_batch_statistics_are_refused(layer, advice: str) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), layer())
+    batch, parameters = torch.randn(B, 3, 5, 5), dict(module.named_parameters())
+    for check in (True, False):
+        with pytest.raises(UserError, match=rf"(?s)batch normalisation (in )?{advice}"):
+            per_example_sq_norms(module, squared_outputs, batch, check=check)
+    with pytest.raises(UserError, match="batch normalisation"):
+        Stream(module, squared_outputs, parameters, LAYERS)
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: nn.SyncBatchNorm(4).eval(),
+        lambda: nn.BatchNorm2d(4).eval(),
+        lambda: nn.InstanceNorm2d(4, affine=True),
+        lambda: nn.InstanceNorm2d(4, affine=True, track_running_stats=True).eval(),
+    ],
+)
+def test_norms_that_keep_examples_apart_are_not_refused(layer, check: bool) -> None:
+    torch.manual_seed(7)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), layer())
+    agree(module, squared_outputs, torch.randn(B, 3, 5, 5), check=check)
 
 
 def test_bad_batches_and_losses_say_what_to_try() -> None:

@@ -42,6 +42,47 @@ def test_counts_tokens_and_rounds_to_micro_batches() -> None:
     assert keeper.tokens == seen[-1][0] + 240 + 1
 
 
+@given(
+    measured=measurements,
+    low=st.integers(1, 64),
+    times=st.floats(1.0, 100.0),
+    micro_batch=st.integers(1, 40),
+    world_size=st.integers(1, 3),
+)
+def test_whole_micro_batches_stay_within_the_bounds_or_are_refused(
+    measured: list[tuple[float, float]], low: int, times: float, micro_batch: int, world_size: int
+) -> None:
+    tokens, scales = zip(*measured, strict=True)
+    schedule = batch_schedule(tokens, scales, lowest=low, highest=low * times)
+    together = micro_batch * world_size
+    if not any(schedule.examples[0] <= n * together <= schedule.examples[-1] for n in range(1, 6401)):
+        with pytest.raises(UserError, match=rf"multiple of {together} examples.*try"):
+            NoiseScaleBatchSchedule(schedule, micro_batch=micro_batch, world_size=world_size)
+        return
+    keeper = NoiseScaleBatchSchedule(schedule, micro_batch=micro_batch, world_size=world_size)
+    sizes: list[int] = []
+    for trained in np.linspace(0.0, 2.0 * max(tokens), 51):
+        keeper.load_state_dict({"tokens": int(trained)})
+        sizes.append(keeper.examples)
+    assert schedule.examples[0] <= min(sizes) <= max(sizes) <= schedule.examples[-1]
+    assert sizes == sorted(sizes)
+    assert all(size % together == 0 for size in sizes)
+
+
+def test_a_micro_batch_that_fits_is_named() -> None:
+    with pytest.raises(UserError, match=r"try micro_batch=7$"):
+        NoiseScaleBatchSchedule(BatchSchedule((0.0, 9.0), (10.0, 15.0)), micro_batch=8)
+    with pytest.raises(UserError, match="try a schedule with wider bounds"):
+        NoiseScaleBatchSchedule(BatchSchedule((0.0,), (10.5,)), micro_batch=8)
+
+
+def test_noise_scales_measured_before_training_and_twice_at_one_moment() -> None:
+    start = batch_schedule([0.0, 1000.0], [20.0, 40.0], lowest=8, highest=100)
+    assert (start.tokens, start.examples) == ((0.0, 1000.0), (20.0, 40.0))
+    twice = batch_schedule([1000.0, 1000.0, 3000.0], [20.0, 40.0, 90.0], lowest=8, highest=100)
+    assert (twice.tokens, twice.examples) == ((0.0, 1000.0, 3000.0), (8.0, 30.0, 90.0))
+
+
 def test_goes_on_from_a_checkpoint() -> None:
     schedule = BatchSchedule((0.0, 100.0), (1.0, 11.0))
     first, second = (NoiseScaleBatchSchedule(schedule, micro_batch=1) for _ in range(2))
@@ -62,7 +103,8 @@ def test_json_comes_back(tmp_path: Path) -> None:
     [
         ([], [], 1, 2),
         ([1.0], [1.0, 2.0], 1, 2),
-        ([0.0], [1.0], 1, 2),
+        ([-1.0], [1.0], 1, 2),
+        ([1.0], [0.0], 1, 2),
         ([1.0], [-1.0], 1, 2),
         ([1.0], [1.0], 4, 2),
         ([1.0], [float("nan")], 1, 2),

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from gnoise.collect.per_example.ledger import Ledger
 from gnoise.collect.per_example.loop import sq_norm
+from gnoise.collect.per_example.rounding import close
 from gnoise.errors import unreadable
 
-_RELATIVE_TOLERANCE = 1e-3
 _SEED = 0
 
 
@@ -40,8 +40,7 @@ def agrees(ledger: Ledger, grad: Tensor, direction: Tensor, size: float) -> bool
         ledger: of the parameter, complete.
         grad: of the batch.
         direction: with which the ledger's sum was multiplied.
-        size: norm of the whole model's gradient, against which rounding is judged: some parameters (the bias of
-            attention keys) have nothing but rounding for a gradient.
+        size: norm of the whole model's gradient, against which rounding is judged.
     """
     wide = grad.to(direction.dtype)
     if ledger.projection is not None:
@@ -52,11 +51,17 @@ def agrees(ledger: Ledger, grad: Tensor, direction: Tensor, size: float) -> bool
         if whole is None:
             return False
         expected, got = wide.norm()[None], whole.sum(0).norm()[None]
-    return _close(float((expected - got).norm()), float(expected.norm()), float(got.norm()), size, ledger.rounding)
+    norms = float(expected.norm()), float(got.norm())
+    return close(float((expected - got).norm()), *norms, size=size, rounding=ledger.rounding)
 
 
-def check_sums(sums: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
+def check_sums(sums: Mapping[str, Tensor], grads: Mapping[str, Tensor], rounding: float) -> None:
     """Compare weighted sums of looped gradients with the batch's gradient.
+
+    Args:
+        sums: of the looped parameters' gradients.
+        grads: of the batch, of all parameters.
+        rounding: unit of the coarsest numbers in the computation.
 
     Raises:
         UserError: they differ by more than rounding.
@@ -65,33 +70,32 @@ def check_sums(sums: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
     for name, total in sums.items():
         norms = float(sq_norm(total)) ** 0.5, float(sq_norm(grads[name])) ** 0.5
         difference = float(sq_norm(total - grads[name])) ** 0.5
-        if not _close(difference, *norms, size, torch.finfo(total.dtype).eps):
+        if not close(difference, *norms, size=size, rounding=rounding):
             raise unreadable(_explain(name, norms[1] / max(norms[0], 1e-300), "the weighted sum over its examples"))
 
 
 def check_one_example(got: Mapping[str, Tensor], alone: Mapping[str, Tensor], examples: int, rounding: float) -> None:
     """Compare the first example's squared norms with those of its loss differentiated alone.
 
+    Each parameter's, and all together: in half precision a parameter among many could hide behind what the whole
+    leaves to rounding.
+
     Args:
         got: from the batch.
         alone: from the example.
         examples: in the batch.
-        rounding: unit of the coarsest gradient.
+        rounding: unit of the coarsest numbers in the computation.
 
     Raises:
         UserError: they differ by more than rounding.
     """
     size = math.sqrt(sum(float(x) for x in alone.values()))
-    for name, expected in alone.items():
-        norms = float(got[name]) ** 0.5, float(expected) ** 0.5
-        if not _close(abs(norms[0] - norms[1]), *norms, size, rounding):
-            ratio = norms[0] / max(norms[1], 1e-300)
+    pairs = [(name, float(got[name]) ** 0.5, float(expected) ** 0.5, size) for name, expected in alone.items()]
+    pairs.append(("the whole model's gradient", math.sqrt(sum(float(got[name]) for name in alone)), size, 0.0))
+    for name, here, expected, allowed in pairs:
+        if not close(abs(here - expected), here, expected, size=allowed, rounding=rounding):
+            ratio = here / max(expected, 1e-300)
             raise unreadable(_explain(name, ratio, f"what it is alone, in a batch of {examples}: the first example's"))
-
-
-def _close(difference: float, a: float, b: float, size: float, rounding: float) -> bool:
-    relative = max(_RELATIVE_TOLERANCE, 8 * rounding)
-    return difference <= relative * max(a, b) + 8 * rounding * size
 
 
 def _explain(name: str, ratio: float, what: str) -> str:

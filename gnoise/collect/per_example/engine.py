@@ -14,7 +14,7 @@ from gnoise.collect.per_example.in_parts import in_parts
 from gnoise.collect.per_example.layer_type import LayerType, types_in
 from gnoise.collect.per_example.layouts import Layouts
 from gnoise.collect.per_example.loop import Looped, dense_grads, loop, sq_norm
-from gnoise.collect.per_example.norms import BATCH_NORMS
+from gnoise.collect.per_example.mixing import refuse_mixing
 from gnoise.collect.per_example.one_pass import Gradient, Job, Pass
 from gnoise.collect.per_example.plan import Layout, layout_of
 from gnoise.collect.per_example.surroundings import eval_mode, forked, random_state, run_eagerly
@@ -98,7 +98,7 @@ def measure_all(
 
 
 def _job(module: nn.Module, loss: Loss, layers: Sequence[LayerType]) -> Job:
-    _refuse_mixing_layers(module)
+    refuse_mixing(module)
     parameters = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
     return Job(module, loss, parameters, types_in(module, layers))
 
@@ -128,15 +128,15 @@ def _checked(job: Job, batch: Batch, weights: Sequence[float]) -> Measured:
     alone: dict[str, Tensor] | None = None
     if not draws:
         alone = {name: sq_norm(g) for name, g in zip(names, dense_grads(one.loss, tensors), strict=True)}
-    layout = layout_of(one, job.parameters)
+    layout, rounding = layout_of(one, job.parameters), one.graph.rounding
     del one  # and with it the activations behind its graph
     found = in_parts(job, batch, weights, layout, Gradient.AUTOGRAD)
     looped = _looped(job, batch, weights, _left_by(found, job))
     if not draws:
-        check_sums(looped.weighted_sum, found.grads)
+        check_sums(looped.weighted_sum, found.grads, rounding)
     measured = _joined(job, found, looped)
     if alone is not None:
-        check_one_example({n: x[0] for n, x in measured.sq_norms.items()}, alone, len(weights), found.rounding)
+        check_one_example({n: x[0] for n, x in measured.sq_norms.items()}, alone, len(weights), rounding)
     return measured
 
 
@@ -167,12 +167,3 @@ def _weights(example_weights: Sequence[float] | Tensor | None, examples: int) ->
             f"{min(weights, default=float('nan')):.3g}; try leaving out examples without weight"
         )
     return weights
-
-
-def _refuse_mixing_layers(module: nn.Module) -> None:
-    for name, child in module.named_modules():
-        if isinstance(child, BATCH_NORMS) and child.training:
-            raise UserError(
-                f"expected layers that keep examples apart, got batch normalisation in training mode ({name}); try "
-                f"module.get_submodule({name!r}).eval()"
-            )

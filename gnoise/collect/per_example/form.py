@@ -12,6 +12,9 @@ from torch import Tensor
 
 from gnoise.collect.per_example.cost import Method, choose
 
+CANCELLED = 1 / 64
+"""Of the sum of squares of what is added up, below which a squared norm is mostly what rounding left of it: it carries
+64 times the rounding of its terms."""
 _CHUNK = 1 << 18
 """Entries of per-example gradients held at a time: 1 MiB in float32 stays in reach of a core's cache."""
 
@@ -49,6 +52,8 @@ def outer_sq_norms(
     r"""Square the norms of sums of outer products, and add these sums up where that is asked for.
 
     Either $\|L_b^\top R_b\|_F^2$ as written, a few examples at a time, or $\langle L_bL_b^\top, R_bR_b^\top\rangle$.
+    The latter's rounding is that of $\sum_t \|\ell_{bt}\|^2\|r_{bt}\|^2$, its diagonal: examples whose tokens cancel
+    to less than ``CANCELLED`` of it are formed after all.
 
     Args:
         outer: the factors.
@@ -65,7 +70,12 @@ def outer_sq_norms(
         total_RC.addmm_(left.reshape(examples * tokens, rows).mT, right.reshape(examples * tokens, columns))
     if tokens == 1:
         return left.square().sum((1, 2)) * right.square().sum((1, 2))
-    return (torch.bmm(left, left.mT) * torch.bmm(right, right.mT)).sum((1, 2)).clamp_min(0)
+    terms_BTT = torch.bmm(left, left.mT) * torch.bmm(right, right.mT)
+    found = terms_BTT.sum((1, 2))
+    cancelled = (found < CANCELLED * terms_BTT.diagonal(dim1=1, dim2=2).sum(1)).nonzero().squeeze(1)
+    if len(cancelled):
+        found[cancelled] = _formed(left[cancelled], right[cancelled], None)
+    return found
 
 
 def _formed(left_BTR: Tensor, right_BTC: Tensor, total_RC: Tensor | None) -> Tensor:

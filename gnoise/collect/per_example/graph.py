@@ -9,6 +9,7 @@ from torch.autograd.graph import Node
 
 from gnoise.collect.per_example.form import to_shape
 
+_CAST = "ToCopyBackward0"
 _SHAPE_ONLY = frozenset(
     f"{name}Backward{number}"
     for name in ("Slice", "Select", "Unsqueeze", "Squeeze", "View", "Transpose", "Permute", "T")
@@ -58,9 +59,18 @@ class Graph:
         return self._uses.get(node, [])
 
     def uses_of(self, parameter: nn.Parameter) -> list[Use]:
-        """List the operations that a parameter enters; none where the loss does not depend on it."""
+        """List the operations that a parameter enters; none where the loss does not depend on it.
+
+        Casts are looked through: autocast makes one for all uses of a weight.
+        """
         leaf = self.leaves.get(id(parameter))
-        return [] if leaf is None else self.uses(leaf)
+        return [] if leaf is None else self._behind_casts(leaf)
+
+    @property
+    def rounding(self) -> float:
+        """Unit of the coarsest floating-point numbers computed on the way, whatever the parameters are kept in."""
+        kinds = {x.dtype for node in self.nodes for x in node._input_metadata}  # pyright: ignore[reportPrivateUsage]
+        return max((torch.finfo(dtype).eps for dtype in kinds if dtype.is_floating_point), default=0.0)
 
     def broadcasts(self, node: Node, shape: tuple[int, ...]) -> tuple[tuple[int, ...], list[Use]]:
         """Follow a value through slices and reshapes, as long as it has one use, to where it is really used.
@@ -73,6 +83,10 @@ class Graph:
             node, shape = found[0].node, found[0].shape
             found = self.uses(node)
         return shape, found
+
+    def _behind_casts(self, node: Node) -> list[Use]:
+        found = [self._behind_casts(x.node) if x.node.name() == _CAST else [x] for x in self.uses(node)]
+        return [use for uses in found for use in uses]
 
     def add(self, node: Node) -> Iterator[Node]:
         """Note a node's inputs and yield those not met before."""

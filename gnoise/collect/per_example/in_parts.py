@@ -47,7 +47,6 @@ def _joined(found: Sequence[Pass], sizes: Sequence[int]) -> Pass:
         sq_norms={name: torch.cat([x.sq_norms[name] for x in found]) for name in names},
         methods={name: frozenset().union(*(x.methods[name] for x in found)) for name in names},
         grads=found[-1].grads,
-        rounding=max(x.rounding for x in found),
         losses=_joined_losses([x for x in losses if x is not None], sizes) if None not in losses else None,
     )
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gnoise.collect.per_example.cost import Method, choose
 from gnoise.collect.per_example.form import (
+    CANCELLED,
     Form,
     Outer,
     Rows,
@@ -87,8 +88,8 @@ class Ledger:
         """Return the per-example gradients themselves, where they were formed."""
         return self._whole
 
-    def sq_norms(self) -> Float[Tensor, " B"]:
-        """Close the account."""
+    def sq_norms(self) -> Float[Tensor, " B"] | None:
+        """Close the account; ``None`` where a table's lookups and its use as a matrix cancel, and leave rounding."""
         if self._whole is not None:
             return self._whole.reshape(len(self._whole), -1).square().sum(1)
         if self._outers:
@@ -101,11 +102,15 @@ class Ledger:
             grads_BTC = torch.cat([x.grads_BTC for x in rows], dim=1)
             self._count(rows_sq_norms(Rows(ids_BT, grads_BTC, rows[0].rows)))
             if self._outer_rows:
-                met_BTC = torch.cat([self._outer_rows[use] for use in order], dim=1)
+                apart, met_BTC = self._closed(), torch.cat([self._outer_rows[use] for use in order], dim=1)
                 self._count(2 * (grads_BTC * met_BTC).sum((1, 2)))
+                return None if bool((self._closed() < CANCELLED * apart).any()) else self._closed()
+        return self._closed()
+
+    def _closed(self) -> Tensor:
         if self._sq_norms is None:
             raise RuntimeError("a ledger was closed before anything came in")
-        return self._sq_norms.clamp_min(0)
+        return self._sq_norms
 
     def _add_outer(self, outer: Outer) -> None:
         for use, ids in self._ids.items():

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from gnoise.collect.per_example.form import Form, Outer, Whole, to_shape
-from gnoise.collect.per_example.layer_type import runs
+from gnoise.collect.per_example.layer_type import is_patched, runs
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -13,7 +13,8 @@ def is_linear(module: nn.Module) -> bool:
 
 def is_transposed_linear(module: nn.Module) -> bool:
     """Recognise Transformers' ``Conv1D`` (in its GPT-2 family) without importing it."""
-    return type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
+    known = type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
+    return known and not is_patched(module)
 
 
 def linear_weight(module: nn.Module, x: Tensor, grad: Tensor) -> Form:

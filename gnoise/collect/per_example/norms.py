@@ -6,8 +6,9 @@ from torch.nn import functional
 
 from gnoise.collect.per_example.form import Form, Whole, to_shape
 from gnoise.collect.per_example.layer_type import runs
+from gnoise.collect.per_example.mixing import BATCH_NORMS, mixes_examples
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, *BATCH_NORMS)
 
 
 def is_layer_norm(module: nn.Module) -> bool:
@@ -21,13 +22,8 @@ def is_group_norm(module: nn.Module) -> bool:
 
 
 def is_batch_norm(module: nn.Module) -> bool:
-    """Recognise batch normalisation with frozen statistics; with its own it mixes examples."""
-    return (
-        isinstance(module, BATCH_NORMS)
-        and runs(module, *BATCH_NORMS, nn.modules.batchnorm._BatchNorm)  # pyright: ignore[reportPrivateUsage]
-        and not module.training
-        and module.running_mean is not None
-    )
+    """Recognise batch normalisation with frozen statistics; with the batch's own it mixes examples."""
+    return runs(module, *_BATCH_NORMS) and not mixes_examples(module)
 
 
 def is_rms_norm(module: nn.Module) -> bool:

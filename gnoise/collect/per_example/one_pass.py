@@ -66,14 +66,12 @@ class Pass:
         sq_norms: per-example squared norms, of the parameters that it could measure.
         methods: by which they were measured.
         grads: the batch's gradient; empty where it was not asked for.
-        rounding: unit of the coarsest gradient met.
         losses: each example's own; ``None`` where the loss function is none whose terms can be read.
     """
 
     sq_norms: dict[str, Tensor]
     methods: dict[str, frozenset[Method]]
     grads: dict[str, Tensor]
-    rounding: float
     losses: ExampleLosses | None
 
 
@@ -122,8 +120,7 @@ def one_pass(
     sq_norms, methods = _close(job, accounts, weights, grads, gradient)
     summed = {name: into[name] + grad if name in into else grad for name, grad in grads.items()}
     summed |= {name: ledger.total for name, ledger in accounts.ledgers.items() if ledger.total is not None}
-    rounding = max((ledger.rounding for ledger in accounts.ledgers.values()), default=0.0)
-    return Pass(sq_norms, methods, summed, rounding, losses)
+    return Pass(sq_norms, methods, summed, losses)
 
 
 @dataclass(frozen=True)
@@ -146,8 +143,7 @@ def _open(
             tensor = job.parameters[name].detach()
             summed = gradient is Gradient.SUMMED and not how.direct
             before = into.get(name)
-            zeros = torch.zeros_like(tensor, dtype=_wide(tensor)) if summed and before is None else None
-            total = (zeros if before is None else before) if summed else None
+            total = (_zeros(tensor) if before is None else before) if summed else None
             along = None if how.reshaped else toward.get(name)
             ledgers[name] = Ledger(len(how.uses), lookups(how, examples), along, total)
     return _Accounts(planned, ledgers, toward)
@@ -171,7 +167,7 @@ def _backward(job: Job, traced: Trace, accounts: _Accounts, gradient: Gradient, 
 def _close(
     job: Job, accounts: _Accounts, weights: Sequence[float], grads: Mapping[str, Tensor], gradient: Gradient
 ) -> tuple[dict[str, Tensor], dict[str, frozenset[Method]]]:
-    """Close every account; one that is incomplete, or whose sum is not the batch's gradient, is left to the loop."""
+    """Close every account; the loop takes what is incomplete, cancels, or does not sum up to the batch's gradient."""
     sq_norms: dict[str, Tensor] = {}
     methods: dict[str, frozenset[Method]] = {}
     divisors = torch.tensor(weights, dtype=torch.float64).square()
@@ -186,9 +182,15 @@ def _close(
         checked = gradient is Gradient.AUTOGRAD
         if ledger.complete and (not checked or agrees(ledger, grads[name], accounts.toward[name], size)):
             shares = ledger.sq_norms()
-            sq_norms[name] = shares / divisors.to(shares)
-            methods[name] = frozenset(ledger.methods)
+            if shares is not None:
+                sq_norms[name] = shares / divisors.to(shares)
+                methods[name] = frozenset(ledger.methods)
     return sq_norms, methods
+
+
+def _zeros(tensor: Tensor) -> Tensor:
+    """Make room for a gradient; contiguous however the parameter is stored, for it is added to as a matrix."""
+    return torch.zeros_like(tensor, dtype=_wide(tensor), memory_format=torch.contiguous_format)
 
 
 def _wide(tensor: Tensor) -> torch.dtype:

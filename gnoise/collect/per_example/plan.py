@@ -162,8 +162,8 @@ def _plan_one(tensor: nn.Parameter, calls: list[_Pair], one: Layout, batch: Grap
         return Plan(())
     found = [_call(local, alone, call, batch, examples) for local, alone, call in calls]
     uses = tuple(use for use in found if use is not None)
-    # More edges than calls: something beside the layers that were seen uses the parameter, too.
-    seen_all = bool(calls) and len(uses) == len(found) and len(edges) <= len(calls)
+    # Another number of edges than of calls: something beside the layers that were seen uses the parameter, too.
+    seen_all = bool(calls) and len(uses) == len(found) and len(edges) == len(calls)
     return Plan(uses) if seen_all else _direct(tensor, one, batch, examples)
 
 

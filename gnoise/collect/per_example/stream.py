@@ -9,6 +9,7 @@ from gnoise.collect.per_example.cost import prefers_loop
 from gnoise.collect.per_example.in_parts import in_parts
 from gnoise.collect.per_example.layer_type import LayerType, types_in
 from gnoise.collect.per_example.layouts import Layouts
+from gnoise.collect.per_example.mixing import refuse_mixing
 from gnoise.collect.per_example.one_pass import Gradient, Job, Pass
 from gnoise.collect.per_example.surroundings import run_eagerly
 from gnoise.collect.workload import Batch
@@ -22,11 +23,15 @@ class Stream:
         loss: (module, batch) to the mean loss over examples.
         parameters: to measure, by name.
         layers: types of layers to measure.
+
+    Raises:
+        UserError: batch normalisation takes the batch's own statistics.
     """
 
     def __init__(
         self, module: nn.Module, loss: Loss, parameters: dict[str, nn.Parameter], layers: Sequence[LayerType]
     ) -> None:
+        refuse_mixing(module)
         self._job = Job(module, loss, parameters, types_in(module, layers))
         self._layouts = Layouts(self._job)
 
