@@ -6,7 +6,6 @@ Axes are named ``draws``, ``pairs`` (of consecutive draws), ``blocks`` (of draws
 draws, times the square root of two, so it has the covariance of one draw and no mean.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -98,10 +97,8 @@ class RunInfo:
     @property
     def examples_trained(self) -> int | None:
         """Examples the checkpoint was trained on, from its iteration and batch size; ``None`` where it lacks one."""
-        iteration, batch = self.optimizer.get("iteration"), self.training_batch
-        if not isinstance(iteration, int | float) or not 0 <= iteration < math.inf or batch is None:
-            return None
-        return int(iteration) * batch
+        steps, batch = self.optimizer.get("iteration"), self.training_batch
+        return int(steps) * batch if isinstance(steps, int | float) and 0 <= steps < float("inf") and batch else None
 
     @property
     def training_batch(self) -> int | None:
@@ -110,7 +107,7 @@ class RunInfo:
         steps = self.optimizer.get("gradient_accumulation_steps", 1)
         if not isinstance(batch, int | float) or not isinstance(steps, int | float):
             return None
-        return int(batch * steps) if 1 <= batch * steps < math.inf else None
+        return int(batch * steps) if 1 <= batch * steps < float("inf") else None
 
 
 @dataclass(frozen=True)
