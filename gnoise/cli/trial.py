@@ -35,7 +35,9 @@ def trial(
     held_out: Annotated[
         str | None,
         typer.Option(
-            help="Data to judge by.", rich_help_panel=_WHAT, show_default="val beside train, else every tenth example"
+            help="Data to judge by.",
+            rich_help_panel=_WHAT,
+            show_default="val beside train, held_out beside a function, else every tenth example",
         ),
     ] = None,
     budget: Annotated[
@@ -50,7 +52,9 @@ def trial(
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Examples of a step.", rich_help_panel=_HOW, show_default="the checkpoint's"),
+        typer.Option(
+            min=1, help="Examples of a step.", rich_help_panel=_HOW, show_default="the checkpoint's, else a draw's"
+        ),
     ] = None,
     lr: Annotated[
         float | None,

@@ -9,9 +9,12 @@ import numpy as np
 from gnoise.collect.workload import Batch, Batches, Workload, some_of
 from gnoise.data.batches import examples_in, join
 from gnoise.errors import UserError
+from gnoise.references import is_reference, load_reference
 
 _ONE_IN = 10
 _NAMES = (("train", "val"), ("train", "validation"), ("train", "valid"), ("train", "test"))
+_FUNCTION = "held_out"
+"""What a module calls the function that yields examples kept from training, beside the one that yields the others."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,36 @@ class Examples:
         return sum(examples_in(batch) for batch in self.held_out)
 
 
-def beside(data: str) -> str | None:
+def beside(data: str, *, folder: Path | None = None) -> str | None:
     """Find held-out data beside training data, by the names people give them; ``None`` without.
 
+    Beside ``module:function`` that is a function ``held_out`` of the same module, or ``val_batches`` beside
+    ``train_batches``.
+
     Args:
-        data: path of the training data, or any other reference.
+        data: path of the training data, or ``module:function``.
+        folder: where modules are looked for first, the checkpoint's own.
     """
+    if is_reference(data):
+        module, _, function = data.partition(":")
+        references = [f"{module}:{name}" for name in (_FUNCTION, *_counterparts(function))]
+        return next((each for each in references if _is_there(each, folder)), None)
     path = Path(data)
-    names = [path.name.replace(train, kept) for train, kept in _NAMES if train in path.name]
-    return next((str(path.with_name(name)) for name in names if path.with_name(name).is_file()), None)
+    return next(
+        (str(path.with_name(name)) for name in _counterparts(path.name) if path.with_name(name).is_file()), None
+    )
+
+
+def _counterparts(name: str) -> list[str]:
+    return [name.replace(train, kept) for train, kept in _NAMES if train in name]
+
+
+def _is_there(reference: str, folder: Path | None) -> bool:
+    try:
+        load_reference(reference, folder=folder, option="--held-out")
+    except UserError:  # a module that cannot be imported says so where the training data are loaded
+        return False
+    return True
 
 
 def split(workload: Workload, *, batch_size: int, most: int) -> Examples:
@@ -63,7 +87,7 @@ def split(workload: Workload, *, batch_size: int, most: int) -> Examples:
     if workload.examples is None or workload.examples < 2 * _ONE_IN:
         raise UserError(
             f"expected data kept from training, got none beside {workload.data}; "
-            "try --held-out val.bin or --held-out module:function"
+            f"try --held-out val.bin, --held-out module:function, or a function {_FUNCTION}(batch_size, seed) beside it"
         )
     wanted = min(most, workload.examples // _ONE_IN)
     return Examples(

@@ -20,7 +20,6 @@ from gnoise.trials.held_out import beside, split
 from gnoise.trials.optimizers import settings_of
 from gnoise.trials.plan import LOOKS, MULTIPLES, STEPS, fit, seconds_of
 
-_DEFAULT_BATCH = 8
 _HELD_OUT = 256
 _FIRST_SEED = 1
 _TUNING_SEED = 0
@@ -85,7 +84,7 @@ def trial(
         held_out: data to judge by; found beside the training data, or every tenth example, without.
         seeds: pairs at most; 5 without a budget.
         steps: of an arm; 200 without a budget.
-        batch_size: examples of a step; the checkpoint's without.
+        batch_size: examples of a step; without, the checkpoint's where it says, else those of a draw.
         lr: learning rate, in place of the checkpoint's; the grid is around it.
         budget: seconds that steps and seeds shall fit into.
         device: a torch device, or ``auto``.
@@ -108,7 +107,7 @@ def trial(
         workload = _workload(opened, source, data, held_out)
         going = None if fresh else _earlier(opened, request)
         settings = settings_of({**info.optimizer, **({} if lr is None else {"lr": lr})})
-        size = batch_size or info.training_batch or _DEFAULT_BATCH
+        size = batch_size or info.training_batch or info.examples_per_draw
     place(workload, device)
     if going is not None:
         size = going.plan.batch_size
@@ -143,7 +142,8 @@ def _workload(run: Run, source: str | Path | Workload | None, data: str | None, 
     reference = Path(source) if source is not None else Path(run.info.source)
     if not reference.exists():
         raise unreadable(f"expected the checkpoint {reference} that {run.path} was made from; try --source PATH")
-    kept = held_out or (beside(training) if training is not None else None)
+    folder = reference if reference.is_dir() else reference.parent
+    kept = held_out or (beside(training, folder=folder) if training is not None else None)
     factory, loss = found.get("factory"), found.get("loss")
     workload = load_workload(reference, data=training, factory=factory, loss=loss, held_out=kept)
     if workload.sha256 != run.info.checkpoint_sha256:

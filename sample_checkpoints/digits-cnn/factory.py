@@ -1,4 +1,4 @@
-"""The digits network (`factory:make`), its loss (`factory:loss`) and its data (`factory:batches`)."""
+"""The digits network (`factory:make`), its loss (`factory:loss`), its data (`factory:batches`, `factory:held_out`)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +47,16 @@ def examples(split: str) -> Batch:
 
 def batches(batch_size: int, seed: int) -> Iterator[Batch]:
     """Yield training batches for ever, each epoch in a new order that `seed` decides."""
-    images, labels = examples("train")
+    yield from _batches("train", batch_size, seed)
+
+
+def held_out(batch_size: int, seed: int) -> Iterator[Batch]:
+    """Yield batches of the test images likewise: `gnoise trial` judges by them."""
+    yield from _batches("test", batch_size, seed)
+
+
+def _batches(split: str, batch_size: int, seed: int) -> Iterator[Batch]:
+    images, labels = examples(split)
     if not 1 <= batch_size <= len(labels):
         raise ValueError(f"expected batch_size between 1 and {len(labels)}, got {batch_size}; try 32")
     generator = torch.Generator().manual_seed(seed)

@@ -263,7 +263,11 @@ def test_held_out_data_are_found_beside(tmp_path: Path) -> None:
     (tmp_path / "val.bin").touch()
     assert beside(str(tmp_path / "train.bin")) == str(tmp_path / "val.bin")
     assert beside(str(tmp_path / "tokens.bin")) is None
-    assert beside("factory:batches") is None
+    assert beside("factory:batches", folder=tmp_path) is None
+    (tmp_path / "factory.py").write_text("def batches(): ...\ndef held_out(): ...\n")
+    assert beside("factory:batches", folder=tmp_path) == "factory:held_out"
+    (tmp_path / "supply.py").write_text("def train_batches(): ...\ndef val_batches(): ...\n")
+    assert beside("supply:train_batches", folder=tmp_path) == "supply:val_batches"
 
 
 def test_a_trial_needs_a_run_that_can_be_written(run: Path) -> None:
