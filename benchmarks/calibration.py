@@ -1,0 +1,208 @@
+"""Predicted against measured: what evidence promises of every remedy, and what training with it turns out to be worth.
+
+At early, middle and late moments of three trainings (`calibration_trainings.py`) the checkpoint is profiled twice, at
+frozen weights and along a path of 64 steps, and a trial trains it on with each remedy, paired over
+seeds. An arm is one setting of one remedy in all layers, the very one that the prediction is of. Every profile and
+every training that has ended stays in the work folder; started again, the benchmark goes on from there.
+
+    .venv/bin/python benchmarks/calibration.py                    # about an hour and a half on one free core
+    .venv/bin/python benchmarks/calibration.py --only vit         # one training; the others as they are in the folder
+    .venv/bin/python benchmarks/calibration.py --publish          # the table of what there is
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from calibration_trainings import MOMENTS, TRAININGS, Training
+
+import gnoise
+from gnoise.export.document import RECOMMENDATIONS_FORMAT, RECOMMENDATIONS_VERSION
+from gnoise.records import Evidence, EvidenceRole, Status
+from gnoise.runfile import Run
+from gnoise.stats.trial import LARGER, LONGER, NONE, final_losses, judge_trial
+from gnoise.trial_records import Trial, TrialCurve
+from gnoise.trials import trial
+
+DRAWS, PATH = 128, 64
+SETTINGS = {
+    "clip 2v": ("clip", "clip at 2 √v"),
+    "clip 3m": ("clip", "clip at 3 median |noise|"),
+    "saturate 4m": ("shrink", "saturating at 4 median |noise|"),
+    "rational 4m": ("shrink", "rational at 4 median |noise|"),
+    "norm 1m": ("clip_norm", "1 median ‖g‖"),
+    "global 1m": ("clip_global_norm", "1 median ‖g‖"),
+    "stabilize": ("stabilize", "gammas 0.6, 0.999"),
+}
+"""Arms whose setting is the same in all layers, and how evidence calls it."""
+Rows = dict[str, tuple[str | None, str, str]]
+"""By arm: layer, remedy and setting of the evidence behind it."""
+BEST_RATE, WORST_RATE = "best rate", "worst rate"
+"""One layer's learning rate changed: where evidence promises most, and where least."""
+
+
+def main() -> None:
+    """Collect what is missing, then publish."""
+    options = _options()
+    torch.set_num_threads(1)
+    for training in TRAININGS:
+        if options.publish or (options.only and training.name not in options.only):
+            continue
+        for moment in options.moments:
+            collect(training, moment, options.work / training.name, seeds=options.seeds, steps=options.steps)
+
+
+def collect(training: Training, moment: str, work: Path, *, seeds: int | None, steps: int | None) -> None:
+    """Profile and train one moment, and keep all that the table needs in ``MOMENT.json``.
+
+    Args:
+        training: what is trained.
+        moment: of :data:`MOMENTS`.
+        work: folder of this training.
+        seeds: pairs, in place of the training's.
+        steps: of an arm, likewise.
+    """
+    kept = work / f"{moment}.json"
+    if kept.exists():
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    started = time.process_time()
+    frozen = _profiled(training, moment, work, path=0)
+    along = _profiled(training, moment, work, path=PATH)
+    with gnoise.open_run(frozen) as run, gnoise.open_run(along) as moved:
+        rows = _rows(run)
+        arms = _written(run, rows, work / moment)
+        scales = {
+            each.quantity: (each.value, each.low, each.high)
+            for each in run.estimates
+            if each.layer is None and each.quantity in ("b_simple", "b_adam")
+        }
+        predictions = {"frozen": _predictions(run, rows), "path": _predictions(moved, rows)}
+    done = trial(
+        frozen,
+        arms=[str(path) for path in arms],
+        source=training.workload(work, moment),
+        seeds=seeds or training.seeds,
+        steps=steps or training.steps,
+        batch_size=training.batch_size,
+        on_progress=lambda p: print(_said(training, moment, p.ended), file=sys.stderr, flush=True) if p.ended else None,
+    )
+    document = {
+        "training": training.name,
+        "moment": moment,
+        "batch_size": training.batch_size,
+        "steps": done.plan.steps,
+        "noise_scales": scales,
+        "predictions": predictions,
+        "trial": _measured(done),
+        "cpu_seconds": round(time.process_time() - started),
+    }
+    kept.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _said(training: Training, moment: str, curve: TrialCurve) -> str:
+    return f"{training.name} {moment} {curve.arm} {curve.seed} {curve.learning_rate:.2g}: {curve.loss[-1]:.4f}"
+
+
+def _profiled(training: Training, moment: str, work: Path, *, path: int) -> Path:
+    file = work / f"{moment}{'-path' if path else ''}.gnoise"
+    if not file.exists():
+        half = file.with_suffix(".half")
+        workload = training.workload(work, moment)
+        size = training.batch_size
+        gnoise.profile(workload, half, draws=DRAWS, batch_size=size, path=path, device="cpu", force=True).close()
+        half.rename(file)
+    return file
+
+
+def _rows(run: Run) -> Rows:
+    """Name the evidence behind each arm: layer, remedy and setting."""
+    found: Rows = {name: (None, remedy, setting) for name, (remedy, setting) in SETTINGS.items()}
+    rates = [
+        each
+        for each in run.evidence
+        if each.layer is not None and each.remedy == "layerwise_lr" and each.role is EvidenceRole.SETTING and each.gain
+    ]
+    for name, choose in ((BEST_RATE, max), (WORST_RATE, min)):
+        each = choose(rates, key=lambda row: row.gain or 1.0)
+        found[name] = (each.layer, each.remedy, each.setting)
+    return found | {LARGER: (None, "batch", "× 2")}
+
+
+def _written(run: Run, rows: Rows, folder: Path) -> list[Path]:
+    """Write each arm as the recommendations that switch it on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    for name, (layer, remedy, setting) in rows.items():
+        if name == LARGER:
+            continue
+        chosen = [
+            each
+            for each in run.evidence
+            if (each.remedy, each.setting, each.role) == (remedy, setting, EvidenceRole.SETTING)
+            and each.params
+            and (each.layer == layer if layer is not None else True)
+        ]
+        model = [each for each in chosen if each.layer is None]
+        entries = [
+            {"layer": each.layer, "remedy": remedy, "params": dict(each.params), "status": str(Status.OK)}
+            for each in model or chosen
+        ]
+        document = {"format": RECOMMENDATIONS_FORMAT, "version": RECOMMENDATIONS_VERSION, "recommendations": entries}
+        paths.append(folder / f"{name}.json")
+        paths[-1].write_text(json.dumps(document, indent=1), encoding="utf-8")
+    return paths
+
+
+def _predictions(run: Run, rows: Rows) -> dict[str, dict[str, float | str | None]]:
+    by_name = {(e.layer, e.remedy, e.setting): e for e in run.evidence if e.role is EvidenceRole.SETTING}
+    return {name: _prediction(by_name[key]) for name, key in rows.items() if key in by_name}
+
+
+def _prediction(row: Evidence) -> dict[str, float | str | None]:
+    return {
+        "layer": row.layer,
+        "setting": row.setting,
+        "gain": row.gain,
+        "low": row.low,
+        "high": row.high,
+        "batch": row.batch,
+        "bias_floor": row.bias_floor,
+    }
+
+
+def _measured(done: Trial) -> dict[str, object]:
+    rates: Sequence[float] = sorted({curve.learning_rate for curve in done.curves if curve.arm == NONE})
+    plain = [curve for curve in done.curves if curve.arm == NONE]
+    return {
+        "learning_rate": rates[0],
+        "examples": list(plain[0].examples),
+        "none": [list(curve.loss) for curve in plain],
+        "final": {
+            arm: {str(seed): loss for seed, loss in final_losses(done, arm).items()}
+            for arm in (NONE, LONGER, *(name for name in done.plan.arms if name not in (NONE, LONGER)))
+        },
+        "results": [asdict(result) for result in judge_trial(done)],
+    }
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--work", type=Path, default=Path("runs/calibration"), help="folder of profiles and trials")
+    parser.add_argument("--only", nargs="*", choices=[training.name for training in TRAININGS])
+    parser.add_argument("--moments", nargs="*", choices=MOMENTS, default=MOMENTS)
+    parser.add_argument("--publish", action="store_true", help="train nothing")
+    parser.add_argument("--seeds", type=int, help="pairs, in place of each training's own")
+    parser.add_argument(
+        "--steps", type=int, help="of an arm; nothing is saved with other steps than each training's own"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
