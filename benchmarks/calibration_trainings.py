@@ -1,7 +1,8 @@
 """The trainings `calibration.py` branches from: a shipped one, a deeper GPT and a vision transformer.
 
-Run alone it does nothing. A training that is not shipped is made once, and its moments kept as the checkpoints people have: nanoGPT's layout, and
-a state dict with its optimizer's. All take constant learning rates after a short warm-up, AdamW and no clipping.
+Run alone it does nothing. A training that is not shipped is made once, and its moments kept as the checkpoints people
+have: nanoGPT's layout, and a state dict with its optimizer's. All take constant learning rates after a short warm-up,
+AdamW and no clipping but for the shipped one, which clipped at 1.
 """
 
 import sys

@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from gnoise.charts.predicted import predicted_against_measured
 from gnoise.charts.trial import (
     TABLE_TITLES,
     state_words,
@@ -48,3 +49,6 @@ def _show(trial: Trial) -> None:
         "Tokens saved on the way to the same loss, with 95% intervals, read off training 10% longer without remedy. "
         "Predicted: progress a step at the checkpoint's weights, by the run's evidence."
     )
+    compared = predicted_against_measured(trial)
+    if compared.figure.data:
+        show_chart(compared, key="trial-predicted")

@@ -35,6 +35,7 @@ def test_a_trial_shows_its_sentence_and_every_arm(full_run: Path, tmp_path: Path
     number = start_trial(path, trial.plan)
     begun = _shown(path)
     assert "not finished" in "".join(element.body for element in begun.html)
+    assert len(begun.get("plotly_chart")) == 1
     for curve in trial.curves:
         write_curve(path, number, curve)
     end_trial(path, number, TrialState.COMPLETE)
@@ -42,3 +43,5 @@ def test_a_trial_shows_its_sentence_and_every_arm(full_run: Path, tmp_path: Path
     assert "clip saves 33." in "".join(element.body for element in test.html)
     table = next(frame.value for frame in test.dataframe if "tokens saved" in frame.value.columns)
     assert list(table["arm"])[:2] == ["no remedy", "clip"]
+    assert "clip ×1.020 and ×1." in "".join(element.body for element in test.html)
+    assert len(test.get("plotly_chart")) == 2
