@@ -1,7 +1,7 @@
 """How well predictions agree with trials: order, sign and size, with intervals over checkpoints.
 
-Run alone it does nothing. Both are multipliers: of progress a step, as evidence has it, and of steps without the arm to the same loss, as the
-trial measured it; their logarithms are compared, so that ± means better and worse.
+Run alone it does nothing. Both are multipliers: of progress a step, as evidence has it, and of steps without the arm
+to the same loss, as the trial measured it; their logarithms are compared, so that ± means better and worse.
 """
 
 from collections.abc import Mapping, Sequence
