@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from gnoise.records import CoordinateSample, JsonValue, Status
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
 from gnoise.stats.evidence.optimizers import Simulated
-from gnoise.stats.evidence.updates import arm_updates, two_passes
+from gnoise.stats.evidence.updates import arm_updates, does_nothing, two_passes
 
 BLOCKS = 8
 """Of draws, half of them in each fold; leaving each out gives the intervals."""
@@ -169,14 +169,18 @@ def _fold(
 ) -> _Fold:
     """Let one fold's draws make the updates; two blocks of the other are the gradient, two fill v, both ways.
 
-    An arm at a time, so that what it makes stays in the processor's cache.
+    An arm at a time, so that what it makes stays in the processor's cache. The first is :data:`NONE`.
     """
     own = gradients.part(blocks[fold::_FOLDS].ravel())
     quarters = [blocks[1 - fold :: _FOLDS][half::2] for half in range(2)]
     # v of both blocks, then of either alone: what half as many draws change says what more would.
     fillings = [_alone(gradients, rows) for quarter in quarters for rows in (quarter.ravel(), *quarter)]
     passes = two_passes(optimizer, own.values.shape[0])
-    made = [[_by_block(u, curvature) for u in arm_updates(arm, own, fillings, passes, optimizer)] for arm in arms]
+    made: list[list[_Blocks]] = []
+    for arm in arms:
+        idle = arm is not NONE and does_nothing(arm, own, fillings)
+        updates = [] if idle else arm_updates(arm, own, fillings, passes, optimizer)
+        made.append(made[0] if idle else [_by_block(u, curvature) for u in updates])
     parts: list[_Fold] = []
     for half, quarter in enumerate(quarters):
         truth = _truth(gradients.values[quarters[1 - half]])

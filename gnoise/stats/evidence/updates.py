@@ -72,5 +72,16 @@ def arm_updates(
         yield optimizer.direction(first, second)
 
 
+def does_nothing(arm: Arm, own: Gradients, fillings: Sequence[Gradients]) -> bool:
+    """Tell whether an arm leaves every gradient as it is, as a high clip threshold does.
+
+    Args:
+        arm: the remedy.
+        own: the fold's draws.
+        fillings: other draws.
+    """
+    return not arm.by_coordinate and all(np.array_equal(arm.treat(part), part.values) for part in (own, *fillings))
+
+
 def _moments(treated: Values, passes: Passes) -> tuple[Values, Values]:
     return passes.first @ treated, passes.second @ np.square(treated)
