@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import streamlit as st
 
-from gnoise.charts.batch_cost import CAVEAT, batch_cost, batch_table, present_batch
+from gnoise.charts.batch_cost import CAVEAT, batch_cost, batch_table
 from gnoise.charts.moments import Moment, evolution, moment, same_training
 from gnoise.charts.noise_scale import noise_scale_table, noise_scales
 from gnoise.charts.phrases import plural
 from gnoise.errors import UserError
-from gnoise.export import batch_schedule, schedule_document, to_json
+from gnoise.export import schedule_document, to_json
+from gnoise.export.schedules import schedule_bounds, schedule_through, schedule_words
 from gnoise.records import RunInfo
 from gnoise.runfile import Run, open_run
 
@@ -78,26 +79,14 @@ def _show_schedule(info: RunInfo, moments: Sequence[Moment]) -> None:
             ["A batch schedule needs to know how long the checkpoint was trained, which this one does not tell."]
         )
         return
-    scales = [each.total.value or 0.0 for each in moments]
-    present, _ = present_batch(info)
-    unit = plural(info.example)
+    unit, (lowest, highest) = plural(info.example), schedule_bounds(moments)
     smallest, largest = st.columns(2)
-    low = smallest.number_input(f"Smallest batch, {unit}", 1, value=min(present, max(1, round(min(scales)))))
-    high = largest.number_input(f"Largest batch, {unit}", low, value=max(low, round(max(scales))))
-    schedule = batch_schedule(
-        [float(each.trained) for each in moments],
-        scales,
-        lowest=low,
-        highest=high,
-        tokens_per_example=info.tokens_per_example or 1,
-    )
-    words = "tokens" if info.tokens_per_example else unit
-    knots = zip(schedule.tokens, schedule.examples, strict=True)
+    low = smallest.number_input(f"Smallest batch, {unit}", 1, value=lowest)
+    high = largest.number_input(f"Largest batch, {unit}", low, value=max(low, highest))
+    schedule = schedule_through(moments, lowest=low, highest=high)
     show_lines(
         [
-            "A batch that follows the noise scale, the learning rate unchanged: "
-            + ", then ".join(f"{size:.0f} {unit} at {tokens:,.0f} {words}" for tokens, size in knots)
-            + ", straight lines between.",
+            f"{schedule_words(schedule, info)}.",
             "gnoise.remedies.NoiseScaleBatchSchedule reads the file, in a plain loop or in the Hugging Face Trainer.",
         ]
     )

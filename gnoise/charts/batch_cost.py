@@ -10,12 +10,9 @@ from gnoise.charts.chart import GREY, Chart, style
 from gnoise.charts.phrases import interval, number, plural
 from gnoise.charts.tables import advice
 from gnoise.records import Estimate, RunInfo
-from gnoise.stats.batch_cost import TIMES, Purchase, Range, noise_share, purchases
+from gnoise.stats.batch_cost import CAVEAT as CAVEAT
+from gnoise.stats.batch_cost import TIMES, Purchase, Range, noise_share, present_batch, purchases
 
-CAVEAT = (
-    "B_simple is not the measured critical batch: training branches find that one, and it may be far larger (Merrill "
-    "et al. 2025, arXiv 2505.23971). Every batch is assumed to train at its own best learning rate."
-)
 _CURVE = np.geomspace(0.25, 16.0, 49)
 _BLUE, _ORANGE = "rgb(55, 126, 184)", "rgb(230, 97, 1)"
 _TICKS = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0]
@@ -27,17 +24,6 @@ _AXIS = {
     "ticktext": [f"{tick:g}" for tick in _TICKS],
 }
 _HEIGHT = 340
-
-
-def present_batch(info: RunInfo) -> tuple[int, str]:
-    """Return the batch that costs are relative to, and what it is.
-
-    Args:
-        info: of the run.
-    """
-    if info.training_batch is not None:
-        return info.training_batch, "batch in training"
-    return info.examples_per_draw, "batch of a draw: the checkpoint does not tell its own"
 
 
 def batch_cost(info: RunInfo, scale: Estimate) -> Chart:

@@ -58,9 +58,19 @@ def same_training(one: tuple[RunInfo, Sequence[Layer]], other: tuple[RunInfo, Se
         one: a run's information and layers.
         other: another's.
     """
+    return alike(one, other) and one[0].checkpoint_sha256 != other[0].checkpoint_sha256
+
+
+def alike(one: tuple[RunInfo, Sequence[Layer]], other: tuple[RunInfo, Sequence[Layer]]) -> bool:
+    """Tell whether two runs have the same layers and the same kind of examples.
+
+    Args:
+        one: a run's information and layers.
+        other: another's.
+    """
     (a, a_layers), (b, b_layers) = one, other
-    alike = (a.example, a.tokens_per_example) == (b.example, b.tokens_per_example)
-    return alike and tuple(a_layers) == tuple(b_layers) and a.checkpoint_sha256 != b.checkpoint_sha256
+    same_examples = (a.example, a.tokens_per_example) == (b.example, b.tokens_per_example)
+    return same_examples and tuple(a_layers) == tuple(b_layers)
 
 
 def norm_layer_fit(moments: Sequence[Moment]) -> NormLayerFit | None:

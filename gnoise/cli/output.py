@@ -11,11 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from gnoise.charts.batch_cost import batch_table
 from gnoise.charts.ladder import ladder_sentence, ladder_table
 from gnoise.charts.phrases import compact
 from gnoise.charts.summary import Summary
 from gnoise.charts.trial import TABLE_TITLES, state_words, trial_about, trial_line, trial_sentences, trial_table
-from gnoise.records import Estimate, Evidence, Layer, Recommendation, Remedy
+from gnoise.records import Estimate, Evidence, Layer, Recommendation, Remedy, RunInfo
 from gnoise.trial_records import Trial
 
 if TYPE_CHECKING:
@@ -148,6 +149,25 @@ def print_layers(
     console.print(Padding(layer_table(layers, estimates, recommendations), (1, 0, 0, 0)))
     if len(layers) > _ROWS:
         console.print(f"… and {len(layers) - _ROWS} more layers; ± is the larger half of the 95% interval", style="dim")
+
+
+def print_batch_cost(console: Console, info: RunInfo, estimates: Sequence[Estimate]) -> None:
+    """Print what half to eight times the present batch costs; nothing without a noise scale of the whole model."""
+    scale = next((e for e in estimates if e.layer is None and e.quantity == "b_simple"), None)
+    if scale is None:
+        return
+    rows = batch_table(info, scale)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title in rows.columns:
+        table.add_column(str(title), overflow="fold")
+    for row in rows.itertuples(index=False):
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(Padding(table, (1, 0, 0, 0)))
+    console.print(
+        "to the same loss, times now, with 95% intervals, each batch at its own best learning rate; by B_simple, which "
+        "is not the measured critical batch",
+        style="dim",
+    )
 
 
 def print_ladder(console: Console, evidence: Sequence[Evidence], layer: str | None) -> None:

@@ -28,7 +28,7 @@ def show(
 def show_run(path: Path) -> None:
     """Print verdict and layer table of a run file to stdout."""
     from gnoise.charts.summary import summary
-    from gnoise.cli.output import print_layers, print_summary, result_console
+    from gnoise.cli.output import print_batch_cost, print_layers, print_summary, result_console
     from gnoise.runfile import open_run
 
     with open_run(path) as run:
@@ -39,6 +39,7 @@ def show_run(path: Path) -> None:
             summary(run.info, estimates, run.verdicts, recommendations, run.evidence, run=str(path), state=run.state),
         )
         print_layers(console, run.layers, estimates, recommendations)
+        print_batch_cost(console, run.info, estimates)
 
 
 def _print_json(path: Path, layer: str | None) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from gnoise.records import Estimate, Evidence, EvidenceRole, JsonValue, Layer, Recommendation, RunInfo, Verdict
 from gnoise.runfile import Run
+from gnoise.stats.batch_cost import CAVEAT, TIMES, present_batch, purchases
 from gnoise.stats.trial import judge_trial
 from gnoise.trial_records import ArmResult, Trial
 
@@ -26,12 +27,44 @@ def show_document(run: Run) -> Document:
         "run": run_document(run.info, state=run.state),
         "model": {
             "estimates": _estimates(estimates, None),
+            "batch_cost": batch_cost_document(run.info, estimates),
             "evidence": _ladder(evidence, None),
             "recommendations": [_recommendation(r) for r in recommendations if r.layer is None],
         },
         "layers": [_layer(layer, estimates, verdicts, evidence, by_layer.get(layer.name)) for layer in run.layers],
         "trials": [trial_document(trial) for trial in run.trials],
     }
+
+
+def batch_cost_document(info: RunInfo, estimates: Sequence[Estimate]) -> Document | None:
+    """What half to eight times the present batch costs to the same loss, and the learning rate that goes with it.
+
+    Everything but the batch is relative to the present one.
+
+    Args:
+        info: of the run.
+        estimates: of it.
+
+    Returns:
+        ``None`` without a noise scale of the whole model.
+    """
+    scale = next((e for e in estimates if e.layer is None and e.quantity == "b_simple"), None)
+    if scale is None:
+        return None
+    present, whose = present_batch(info)
+    priced = purchases(scale, present, [present * times for times in TIMES])
+    batches: list[JsonValue] = [
+        {
+            "times": times,
+            "examples_in_batch": each.batch,
+            "steps": asdict(each.steps),
+            "examples": asdict(each.examples),
+            "learning_rate_sgd": asdict(each.lr_sgd),
+            "learning_rate_adam": asdict(each.lr_adam),
+        }
+        for times, each in zip(TIMES, priced, strict=True)
+    ]
+    return {"present": present, "present_is": whose, "batches": batches, "caveat": CAVEAT}
 
 
 def recommendations_document(run: Run) -> Document:

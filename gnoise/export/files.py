@@ -12,20 +12,25 @@ from gnoise.runfile import Run, check_output
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("json", "csv", "parquet")
+FORMATS = ("json", "csv", "parquet", "schedule")
 
 
 def export_run(run: Run, path: Path, *, format: str = "json", force: bool = False) -> None:
-    """Write the recommendations (JSON) or the table of estimates (CSV, Parquet).
+    """Write the recommendations (JSON), the table of estimates (CSV, Parquet) or the batch schedule of one run.
 
     Raises:
-        UserError: unknown format, the file exists without ``force``, or it cannot be written.
+        UserError: unknown format, the file exists without ``force``, it cannot be written, or the run has no
+            noise scale to make a schedule of.
     """
     if format not in FORMATS:
         raise UserError(f"expected one of the formats {', '.join(FORMATS)}, got {format!r}; try --format json")
     check_output(path, force=force)
     if format == "json":
         path.write_text(to_json(recommendations_document(run)) + "\n", encoding="utf-8")
+    elif format == "schedule":
+        from gnoise.export.schedules import export_schedule  # and with it charts, which reading a schedule needs not
+
+        export_schedule([run], path, force=force)
     elif format == "csv":
         estimates_table(run.estimates).to_csv(path, index=False)
     else:

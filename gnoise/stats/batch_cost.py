@@ -17,8 +17,12 @@ References:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gnoise.records import Estimate
+from gnoise.records import Estimate, RunInfo
 
+CAVEAT = (
+    "B_simple is not the measured critical batch: training branches find that one, and it may be far larger (Merrill "
+    "et al. 2025, arXiv 2505.23971). Every batch is assumed to train at its own best learning rate."
+)
 TIMES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Batch sizes asked about, in units of the present one."""
 SGD_POWER, ADAM_POWER = 1.0, 0.5
@@ -50,6 +54,17 @@ class Purchase:
     examples: Range
     lr_sgd: Range
     lr_adam: Range
+
+
+def present_batch(info: RunInfo) -> tuple[int, str]:
+    """Return the batch that costs are relative to, and what it is.
+
+    Args:
+        info: of the run.
+    """
+    if info.training_batch is not None:
+        return info.training_batch, "batch in training"
+    return info.examples_per_draw, "batch of a draw: the checkpoint does not tell its own"
 
 
 def purchases(scale: Estimate, present: float, batches: Sequence[float]) -> list[Purchase]:
