@@ -1,19 +1,17 @@
 """What several pages show in the same way; text out of a file is always shown as text."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from html import escape
 
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.navigation.page import Page
 
 from gnoise.charts.chart import Chart
 from gnoise.charts.tables import evidence
 from gnoise.charts.tiles import Tile
 from gnoise.records import Recommendation, Remedy, Status
-from gnoise.runfile import Run
 
 STYLE = """<style>
 .stMainBlockContainer {padding: 3.6rem 2.5rem 1rem 2.5rem}
@@ -28,11 +26,6 @@ STYLE = """<style>
 .gn-lines p {font-size: 0.9rem; line-height: 1.4; margin: 0 0 0.5rem 0; overflow-wrap: anywhere}
 </style>"""
 """Of every page; colours follow the page's text, so light and dark need no rules of their own."""
-
-
-def page_of(title: str, render: Callable[[Run], None], run: Run) -> Page:
-    """Make a view the page of one run; its path in the URL is its title."""
-    return st.Page(partial(render, run), title=title, url_path=title.lower().replace(" ", "-"))
 
 
 def show_headline(text: str, about: str) -> None:
@@ -56,8 +49,14 @@ def show_chart(chart: Chart, *, key: str) -> None:
     st.html(f'<div class="gn-finding">{escape(chart.finding)}</div>')
     if chart.figure.data:
         st.plotly_chart(_in_theme(chart.figure), key=key, alt=chart.finding, config={"displayModeBar": False})
-        with st.expander("The numbers of this picture"):
-            st.dataframe(chart.table, hide_index=True, height=240, placeholder="–", key=f"{key}-numbers")
+        show_numbers(chart.table, key=f"{key}-numbers")
+
+
+def show_numbers(table: pd.DataFrame, *, key: str) -> None:
+    """Offer a table behind a heading; it is sent once somebody asks for it."""
+    numbers = st.expander("The numbers of this picture", key=f"{key}-asked", on_change="rerun")
+    if numbers.open:
+        numbers.dataframe(table, hide_index=True, height=240, placeholder="–", key=key)
 
 
 def show_lines(lines: Sequence[str]) -> None:

@@ -8,11 +8,13 @@ import streamlit as st
 from gnoise.errors import UserError
 from gnoise.records import RunState
 from gnoise.runfile import Run, open_run
+from gnoise.trial_records import TrialState
 
 # Streamlit runs this file by its path; the package it belongs to differs between a checkout and the wheel.
 _PACKAGE = "gnoise._app" if Path(__file__).parent.name == "_app" else "app"
-_views = import_module(f"{_PACKAGE}.views")
+_pages = import_module(f"{_PACKAGE}.pages")
 _elements = import_module(f"{_PACKAGE}.elements")
+_findings = import_module(f"{_PACKAGE}.findings")
 _offered_runs = import_module(f"{_PACKAGE}.runs").offered_runs
 
 _SECONDS = 5.0
@@ -28,33 +30,30 @@ def main() -> None:
         return
     label = next(iter(runs))
     if len(runs) > 1:
-        label = st.selectbox("Run", list(runs), key="run", bind="query-params", width=420, label_visibility="collapsed")
+        label = st.selectbox("Run", list(runs), key="run", bind="query-params", width=420)
     try:
         with open_run(runs[label]) as run:
-            page = st.navigation(
-                [_elements.page_of(view.TITLE, view.render, run) for view in _views.VIEWS], position="top"
-            )
-            _state_line(run)
+            page = st.navigation(_pages.pages_of(run), position="top")
+            st.set_page_config(page_title=f"{page.title} · {label} · gnoise", layout="wide")
+            _say_state(run)
             page.run()
     except UserError as error:
         _refuse(str(error))
 
 
-def _state_line(run: Run) -> None:
+def _say_state(run: Run) -> None:
     """Say so where a run is not complete, and follow it while it grows."""
-    if run.state is RunState.COMPLETE:
-        return
-    draws = run.draws.example_losses.shape[0]
-    st.info(f"This run is {run.state}: {draws} of {run.info.draws} draws so far.")
-    if run.state is RunState.COLLECTING:
-        _follow(run.path, draws)
+    if run.state is not RunState.COMPLETE:
+        draws = run.draws.example_losses.shape[0]
+        st.info(f"This run is {run.state}: {draws} of {run.info.draws} draws so far.")
+    if run.state is RunState.COLLECTING or any(trial.state is TrialState.RUNNING for trial in run.trials):
+        _follow(run.path, _findings.stamp(run.path))
 
 
 @st.fragment(run_every=_SECONDS)
-def _follow(path: Path, seen: int) -> None:
-    with open_run(path) as run:
-        has_grown = run.draws.example_losses.shape[0] != seen or run.state is not RunState.COLLECTING
-    if has_grown:
+def _follow(path: Path, seen: tuple[tuple[int, int], ...]) -> None:
+    """Draw everything anew once the file has changed."""
+    if _findings.stamp(path) != seen:
         st.rerun()
 
 

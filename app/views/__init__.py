@@ -1,5 +1,14 @@
-"""The pages, in the order of the navigation: each has a ``TITLE`` and a ``render(run)``."""
+"""The pages, in the order of the navigation: a module here, which has ``render(run)``, to its title.
 
-from . import about, compare, layers, noise_scale, overview, remedies, trial
+A page's module is imported when it is first opened: one that fits laws should not hold up one that shows numbers.
+"""
 
-VIEWS = (overview, layers, noise_scale, remedies, trial, compare, about)
+VIEWS = {
+    "overview": "Overview",
+    "layers": "Layers",
+    "noise_scale": "Noise scale",
+    "remedies": "Remedies",
+    "trial": "Trial",
+    "compare": "Compare",
+    "about": "About this run",
+}

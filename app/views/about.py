@@ -7,8 +7,6 @@ import streamlit as st
 
 from gnoise.runfile import Run
 
-TITLE = "About this run"
-
 
 def render(run: Run) -> None:
     """Show the command, and everything the run file says of itself."""

@@ -10,7 +10,6 @@ from gnoise.runfile.compare import changes as changes_between
 from ..elements import show_headline, show_lines
 from ..runs import offered_runs
 
-TITLE = "Compare"
 _SELECT = "other"
 _ROWS = 500
 _ROW, _TALLEST = 28, 560  # pixels

@@ -10,12 +10,12 @@ from gnoise.charts.rows import row_energy
 from gnoise.charts.tables import LAYER_QUANTITIES, estimate_table, layer_table, remarks, title
 from gnoise.charts.tail import tail
 from gnoise.quantities import QUANTITIES
-from gnoise.records import Estimate, Layer, Recommendation, Remedy
+from gnoise.records import Layer, Recommendation, Remedy
 from gnoise.runfile import Run
 
 from ..elements import show_chart, show_lines, show_recommendation
+from ..findings import Findings, findings_of
 
-TITLE = "Layers"
 _SELECT = "layer"
 _FORMATS = {
     "b_simple": "%.4g",
@@ -30,8 +30,8 @@ _SHORT = {"alpha_entries": "α (entries)", "alpha_draws": "α (draws)"}
 
 def render(run: Run) -> None:
     """Show all layers, sortable, and the selected one; the selection is in the URL."""
-    estimates, recommendations = run.estimates, run.recommendations
-    every = layer_table(run.layers, estimates, recommendations)
+    found = findings_of(run)
+    every = layer_table(run.layers, found.estimates, found.recommendations)
     by_layer, by_name, by_kind = st.columns([2, 1, 1])
     with by_name:
         text = st.text_input("Name contains", key="filter", placeholder="any name")
@@ -39,18 +39,17 @@ def render(run: Run) -> None:
         kinds = st.multiselect("Kind", sorted(every["kind"].unique()), key="kinds", placeholder="any kind")
     shown = _filtered(every, text, kinds)
     with by_layer:
-        layer = run.layer(_selected(run.layers, recommendations, len(shown)))
+        layer = run.layer(_selected(run.layers, found.recommendations, len(shown)))
     _show_table(shown, key=f"layers of {run.path}")
-    own = [each for each in estimates if each.layer == layer.name]
+    own = found.of_layer(layer.name)
     picture, numbers = st.columns([1, 1], gap="medium")
     with picture:
-        _show_pictures(run, layer, own)
+        _show_picture(run, layer, own)
     with numbers:
-        for recommendation in recommendations:
-            if recommendation.layer == layer.name:
-                show_recommendation(recommendation)
-        show_lines([answer_sentence(each) for each in run.verdicts if each.layer == layer.name])
-        table = estimate_table(own)
+        for recommendation in own.recommendations:
+            show_recommendation(recommendation)
+        show_lines([answer_sentence(each) for each in own.verdicts])
+        table = estimate_table(own.estimates)
         st.dataframe(
             table,
             hide_index=True,
@@ -59,24 +58,24 @@ def render(run: Run) -> None:
             key="estimates",
             column_order=list(table.columns[:-1]),
         )
-        remarked = [each for each in own if remarks(each)]
+        remarked = [each for each in own.estimates if remarks(each)]
         if remarked:
             show_lines([f"{title(each.quantity)}: {remarks(each)}" for each in remarked])
 
 
-def _show_pictures(run: Run, layer: Layer, own: list[Estimate]) -> None:
-    """Show the layer's tail, its averaging curve and where its noise sits, a tab each."""
-    samples = run.samples(layer.name)
-    of_layer = [each for each in run.verdicts if each.layer == layer.name]
-    of_tail, of_averaging, of_rows, of_remedies = st.tabs(["Tail", "Averaging", "Rows", "Remedies"])
-    with of_tail:
-        show_chart(tail(samples.sketch, of_layer), key="tail")
-    with of_averaging:
-        show_chart(averaging(samples.coordinates, own), key="averaging")
-    with of_rows:
-        show_chart(row_energy(samples.matrix, own, labels=run.row_labels(layer)), key="rows")
-    with of_remedies:
-        show_chart(ladder(run.evidence, layer=layer.name), key="remedies")
+def _show_picture(run: Run, layer: Layer, own: Findings) -> None:
+    """Show the picture whose tab is open: one is drawn, and only what it needs is read."""
+    views = {
+        "Tail": lambda: tail(run.sketch(layer.name), own.verdicts),
+        "Averaging": lambda: averaging(run.coordinate_values(layer.name), own.estimates),
+        "Rows": lambda: row_energy(run.matrix(layer.name), own.estimates, labels=run.row_labels(layer)),
+        "Remedies": lambda: ladder(run.evidence_of(layer.name), layer=layer.name),
+    }
+    tabs = st.tabs(list(views), key="view", bind="query-params", on_change="rerun")
+    for tab, (name, draw) in zip(tabs, views.items(), strict=True):
+        if tab.open:
+            with tab:
+                show_chart(draw(), key=name.lower())
 
 
 def _filtered(table: pd.DataFrame, text: str, kinds: list[str]) -> pd.DataFrame:

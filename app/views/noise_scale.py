@@ -15,14 +15,13 @@ from gnoise.records import RunInfo
 from gnoise.runfile import Run, open_run
 
 from ..elements import show_chart, show_headline, show_lines
+from ..findings import findings_of
 from ..runs import offered_runs
-
-TITLE = "Noise scale"
 
 
 def render(run: Run) -> None:
     """Show the noise scale of the model, its kinds and layers, what batches cost, and a schedule to take away."""
-    info, estimates = run.info, run.estimates
+    info, estimates = run.info, findings_of(run).estimates
     scale = next((each for each in estimates if each.layer is None and each.quantity == "b_simple"), None)
     show_headline("How much of a batch is noise, and what another one would buy", CAVEAT)
     where, what = st.columns([1, 1], gap="medium")
@@ -55,7 +54,7 @@ def render(run: Run) -> None:
 
 def _moments(run: Run) -> Iterator[Moment]:
     """Find the moments of this run's training among the runs that were handed over."""
-    own = moment(run.path.name, run.info, run.estimates)
+    own = moment(run.path.name, run.info, findings_of(run).estimates)
     if own is None:
         return
     yield own
@@ -65,7 +64,7 @@ def _moments(run: Run) -> Iterator[Moment]:
         try:
             with open_run(path) as other:
                 if same_training((run.info, run.layers), (other.info, other.layers)):
-                    found = moment(label, other.info, other.estimates)
+                    found = moment(label, other.info, findings_of(other).estimates)
                     if found is not None:
                         yield found
         except UserError:

@@ -1,27 +1,31 @@
 """The first screen: the verdict, four numbers, where to look, what to do."""
 
+from functools import partial
+
 import streamlit as st
 
 from gnoise.charts.heat_map import heat_map
 from gnoise.charts.phrases import plural
 from gnoise.charts.summary import Summary, summary
 from gnoise.charts.tiles import tiles
-from gnoise.export import recommendations_document, to_json
 from gnoise.records import Recommendation, Remedy, Severity
 from gnoise.runfile import Run
 
-from ..elements import page_of, show_chart, show_headline, show_lines, show_recommendation, show_tiles
-from . import layers
+from ..elements import show_chart, show_headline, show_lines, show_recommendation, show_tiles
+from ..findings import findings_of, recommendations_file
+from ..pages import page_of
 
-TITLE = "Overview"
 _CARDS = 3
 _ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 
 
 def render(run: Run) -> None:
     """Show what the noise does to this model, how sure that is, and what to do about it."""
-    estimates, recommendations = run.estimates, run.recommendations
-    said = summary(run.info, estimates, run.verdicts, recommendations, run.evidence, run=str(run.path), state=run.state)
+    found = findings_of(run)
+    estimates, recommendations = found.estimates, found.recommendations
+    said = summary(
+        run.info, estimates, found.verdicts, recommendations, run.evidence_of(None), run=str(run.path), state=run.state
+    )
     show_headline(said.headline, _about(run))
     show_tiles(tiles(run.info, estimates))
     where, what = st.columns([3, 2], gap="medium")
@@ -54,7 +58,7 @@ def _show_actions(run: Run, recommendations: tuple[Recommendation, ...]) -> None
     if recommendations:
         st.download_button(
             "Download recommendations.json",
-            data=to_json(recommendations_document(run)),
+            data=partial(recommendations_file, run.path),
             file_name="recommendations.json",
             mime="application/json",
         )
@@ -62,8 +66,7 @@ def _show_actions(run: Run, recommendations: tuple[Recommendation, ...]) -> None
 
 def _link_to(layer: str, run: Run) -> None:
     chosen = {"run": st.query_params["run"]} if "run" in st.query_params else {}
-    page = page_of(layers.TITLE, layers.render, run)
-    st.page_link(page, label="Open this layer", query_params={"layer": layer, **chosen})
+    st.page_link(page_of("layers", run), label="Open this layer", query_params={"layer": layer, **chosen})
 
 
 def _show_reasons(said: Summary, *, expanded: bool) -> None:

@@ -7,15 +7,15 @@ from gnoise.records import Recommendation, Remedy
 from gnoise.runfile import Run
 
 from ..elements import show_chart, show_lines, show_recommendation
+from ..findings import findings_of
 
-TITLE = "Remedies"
 _SELECT = "ladder"
 _MODEL = "the whole model"
 
 
 def render(run: Run) -> None:
     """Show the ladder of the model or of the layer picked, and its recommendation beside it."""
-    recommendations = run.recommendations
+    recommendations = findings_of(run).recommendations
     treated = [each.layer for each in recommendations if each.layer and each.remedy is not Remedy.NONE]
     others = [layer.name for layer in run.layers if layer.name not in treated]
     name = st.selectbox(
@@ -27,7 +27,7 @@ def render(run: Run) -> None:
     layer = None if name == _MODEL else name
     picture, words = st.columns([3, 2], gap="medium")
     with picture:
-        show_chart(ladder(run.evidence, layer=layer), key="ladder-chart")
+        show_chart(ladder(run.evidence_of(layer), layer=layer), key="ladder-chart")
     with words:
         for recommendation in recommendations:
             if recommendation.layer == layer:

@@ -17,7 +17,6 @@ from gnoise.trial_records import Trial
 
 from ..elements import show_chart, show_headline, show_lines
 
-TITLE = "Trial"
 _SELECT = "trial"
 
 

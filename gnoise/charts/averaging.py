@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from gnoise.charts.chart import GREY, Chart, style
 from gnoise.charts.phrases import number
-from gnoise.records import CoordinateSample, Estimate
+from gnoise.records import Estimate
 from gnoise.stats.averaging import AveragingCurve, averaging_curve, moving_coordinates, pair_noise
 from gnoise.stats.intervals import jackknife
 
@@ -17,17 +17,17 @@ _BLUE, _BAND = "rgb(43, 140, 190)", "rgba(43, 140, 190, 0.25)"
 _COLUMNS = ["draws averaged", "spread", "low", "high", "Gaussian", "Cauchy"]
 
 
-def averaging(sample: CoordinateSample, estimates: Sequence[Estimate]) -> Chart:
+def averaging(values: Float[np.ndarray, "draws coords"], estimates: Sequence[Estimate]) -> Chart:
     """Draw the spread of means of k draws against k, between the Gaussian and the Cauchy line.
 
     Spread is the median |mean of k| over coordinates, each in units of its own scale, and is 1 at k = 1. The
     band is the 95% interval by blocks of draws.
 
     Args:
-        sample: of one layer.
+        values: gradient entries of one layer, the same in every draw.
         estimates: of the same layer.
     """
-    curve = _curve(sample)
+    curve = _curve(values)
     slope = next((e for e in estimates if e.quantity == "averaging_slope"), None)
     if curve is None:
         reason = "there are too few draws or moving entries" if slope is None else slope.status.advice
@@ -36,9 +36,9 @@ def averaging(sample: CoordinateSample, estimates: Sequence[Estimate]) -> Chart:
     return Chart(_draw(table), _finding(slope, curve), table)
 
 
-def _curve(sample: CoordinateSample) -> AveragingCurve | None:
-    finite = bool(np.isfinite(sample.values).all())
-    noise = pair_noise(sample.values[:, moving_coordinates(sample.values)]) if finite else None
+def _curve(values: Float[np.ndarray, "draws coords"]) -> AveragingCurve | None:
+    finite = bool(np.isfinite(values).all())
+    noise = pair_noise(values[:, moving_coordinates(values)]) if finite else None
     return None if noise is None or noise.shape[1] == 0 else averaging_curve(noise)
 
 

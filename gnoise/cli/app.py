@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ ADDRESS = "127.0.0.1"
 RUNS_VARIABLE = "GNOISE_APP_RUNS"
 """Hands the run files over: a JSON list of paths."""
 _FIRST_PORT, _PORTS = 8501, 20
+_FIRST_PAGE = ("pandas", "plotly.graph_objects", "gnoise.charts.heat_map", "gnoise.charts.summary")
 
 
 def app(
@@ -38,9 +40,13 @@ def app(
     chosen = _free_port() if port is None else _require_free(port)
     prefix = base_url.strip("/")
     os.environ[RUNS_VARIABLE] = json.dumps([str(path.resolve()) for path in paths])
-    _announce(paths, f"http://{ADDRESS}:{chosen}/{prefix}", chosen)
 
     import streamlit as st
+
+    # What the first page needs takes a second to import: better before the address is shown than after it is opened.
+    for module in _FIRST_PAGE:
+        import_module(module)
+    _announce(paths, f"http://{ADDRESS}:{chosen}/{prefix}", chosen)
 
     st.App(entry).run(
         config={

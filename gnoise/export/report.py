@@ -166,7 +166,7 @@ def _layer(run: Run, recommendation: Recommendation) -> str:
     charts = (
         ladder(run.evidence, layer=layer.name),
         tail(samples.sketch, verdicts),
-        averaging(samples.coordinates, estimates),
+        averaging(samples.coordinates.values, estimates),
         row_energy(samples.matrix, estimates, labels=run.row_labels(layer)),
     )
     answers = "".join(f"<p>{escape(answer_sentence(each))}</p>" for each in verdicts)

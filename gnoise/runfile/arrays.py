@@ -132,19 +132,15 @@ def assemble_layer(blocks: Blocks, *, draws: DrawSample, model_draw_sq_norms: Ar
     norms = assemble_norms(blocks, draws=draws)
     return LayerSamples(
         norms=norms,
-        sketch=SketchSample(
-            entries=_sketches(blocks, "sketch.entries"),
-            draws=_sketches(blocks, "sketch.draws"),
-            scale_pairs=int(_join(blocks, "sketch.scale_pairs", np.int64, 1).max(initial=0)),
-        ),
+        sketch=assemble_sketch(blocks),
         coordinates=CoordinateSample(
             index=_join(blocks, "coordinates.index", np.int64, 1),
-            values=_join(blocks, "coordinates.values", np.float32, 2),
+            values=assemble_values(blocks),
             draw_sq_norms=norms.draw_sq_norms,
             model_sq_norms=model_draw_sq_norms,
             second_moment=_once(blocks, "coordinates.second_moment"),
         ),
-        matrix=_assemble_matrix(blocks),
+        matrix=assemble_matrix(blocks),
     )
 
 
@@ -158,7 +154,22 @@ def assemble_norms(blocks: Blocks, *, draws: DrawSample) -> NormSample:
     )
 
 
-def _assemble_matrix(blocks: Blocks) -> MatrixSample | None:
+def assemble_sketch(blocks: Blocks) -> SketchSample:
+    """Join a layer's sketches alone, over blocks."""
+    return SketchSample(
+        entries=_sketches(blocks, "sketch.entries"),
+        draws=_sketches(blocks, "sketch.draws"),
+        scale_pairs=int(_join(blocks, "sketch.scale_pairs", np.int64, 1).max(initial=0)),
+    )
+
+
+def assemble_values(blocks: Blocks) -> Array:
+    """Join the values of a layer's coordinates alone, draws × coords, over blocks."""
+    return _join(blocks, "coordinates.values", np.float32, 2)
+
+
+def assemble_matrix(blocks: Blocks) -> MatrixSample | None:
+    """Join a layer's noise matrices alone, over blocks; ``None`` for a vector."""
     if "matrix.shape" not in blocks:
         return None
     rows, columns = (int(side) for side in blocks["matrix.shape"][0])

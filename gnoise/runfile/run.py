@@ -20,16 +20,28 @@ from gnoise.records import (
     Kind,
     Layer,
     LayerSamples,
+    MatrixSample,
     NormSample,
     Recommendation,
     Remedy,
     RunInfo,
     RunState,
     Severity,
+    SketchSample,
     Status,
     Verdict,
 )
-from gnoise.runfile.arrays import Array, Packed, assemble_draws, assemble_layer, assemble_norms, unpack
+from gnoise.runfile.arrays import (
+    Array,
+    Packed,
+    assemble_draws,
+    assemble_layer,
+    assemble_matrix,
+    assemble_norms,
+    assemble_sketch,
+    assemble_values,
+    unpack,
+)
 from gnoise.runfile.database import open_database, reading
 from gnoise.runfile.trials import read_trials
 from gnoise.runfile.write import MODEL
@@ -134,6 +146,18 @@ class Run:
         """Squared norms of one layer, without reading its other samples."""
         return assemble_norms(self._arrays(self._number(name), sample="norms"), draws=self.draws)
 
+    def sketch(self, name: str) -> SketchSample:
+        """Sketches of one layer's noise, without reading its other samples."""
+        return assemble_sketch(self._arrays(self._number(name), sample="sketch"))
+
+    def coordinate_values(self, name: str) -> Array:
+        """Gradient entries of one layer, draws × coords, without reading its other samples."""
+        return assemble_values(self._arrays(self._number(name), sample="coordinates"))
+
+    def matrix(self, name: str) -> MatrixSample | None:
+        """Noise matrices of one layer, without reading its other samples; ``None`` for a vector."""
+        return assemble_matrix(self._arrays(self._number(name), sample="matrix"))
+
     @cached_property
     def model_norms(self) -> NormSample:
         """Squared norms over all layers together."""
@@ -148,7 +172,7 @@ class Run:
     @property
     def estimates(self) -> tuple[Estimate, ...]:
         """Every estimate of the last analysis; empty before one."""
-        return tuple(self._estimates().values())
+        return tuple(self._estimates.values())
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -165,13 +189,17 @@ class Run:
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         """What every remedy would have bought, the model first; empty before an analysis."""
-        rows = self._query(f"SELECT {', '.join(_EVIDENCE)} FROM evidence ORDER BY id")
-        return tuple(_evidence(dict(zip(_EVIDENCE, row, strict=True))) for row in rows)
+        return tuple(map(_evidence, self._query(f"SELECT {', '.join(_EVIDENCE)} FROM evidence ORDER BY id")))
+
+    def evidence_of(self, layer: str | None) -> tuple[Evidence, ...]:
+        """What every remedy would have bought one layer, or the model, without reading the others."""
+        sql = f"SELECT {', '.join(_EVIDENCE)} FROM evidence WHERE coalesce(layer, '') = ? ORDER BY id"
+        return tuple(map(_evidence, self._query(sql, layer or "")))
 
     @property
     def recommendations(self) -> tuple[Recommendation, ...]:
         """Every recommendation of the last analysis, the model's first."""
-        estimates = self._estimates()
+        estimates = self._estimates
         rows = self._query(
             "SELECT scope, layer, remedy, params, status, reason, because, severity, gain_low, gain_high, "
             "gain, alternatives, unless "
@@ -202,6 +230,7 @@ class Run:
         with reading(self.path):
             return read_trials(self._connection)
 
+    @cached_property
     def _estimates(self) -> dict[int, Estimate]:
         rows = self._query(
             "SELECT id, layer, quantity, value, low, high, stderr, n, status, note FROM estimate ORDER BY id"
@@ -260,10 +289,11 @@ class Run:
             return self._connection.execute(sql, parameters).fetchall()
 
 
-def _evidence(row: dict[str, Any]) -> Evidence:
-    row["params"], row["role"] = json.loads(row["params"]), EvidenceRole(row["role"])
-    row["status"] = Status(row["status"])
-    return Evidence(**row)
+def _evidence(row: tuple[Any, ...]) -> Evidence:
+    named = dict(zip(_EVIDENCE, row, strict=True))
+    named["params"], named["role"] = json.loads(named["params"]), EvidenceRole(named["role"])
+    named["status"] = Status(named["status"])
+    return Evidence(**named)
 
 
 def is_run(path: Path) -> bool:

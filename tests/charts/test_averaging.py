@@ -21,7 +21,7 @@ def test_the_curve_follows_its_law(law: str) -> None:
     values = rng.standard_normal((64, 800)) if law == "Gaussian" else rng.standard_cauchy((64, 800))
     sample = _sample(values * np.exp(rng.standard_normal(800)))
     estimates = [e for e in estimate_averaging(Subject(layer=LAYERS[0]), sample) if hasattr(e, "quantity")]
-    chart = averaging(sample, estimates)
+    chart = averaging(sample.values, estimates)
     np.testing.assert_allclose(chart.table["spread"], chart.table[law], rtol=0.12)
     assert (chart.table["low"] <= chart.table["spread"]).all()
     assert "it narrows as k^" in chart.finding
@@ -32,7 +32,7 @@ def test_the_curve_follows_its_law(law: str) -> None:
     "values", [np.zeros((64, 40)), np.full((64, 40), np.nan), np.ones((8, 40)), np.ones((0, 40)), np.ones((64, 3))]
 )
 def test_without_noise_there_is_a_reason(values: np.ndarray) -> None:
-    chart = averaging(_sample(values), [])
+    chart = averaging(_sample(values).values, [])
     assert not chart.figure.data
     assert chart.finding.startswith("No averaging curve to draw")
     assert chart.table.empty

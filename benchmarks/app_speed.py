@@ -1,0 +1,173 @@
+"""The dashboard on 500 layers and 10,000 steps: seconds to its first paint and from page to page, and bytes it sends.
+
+A real Chromium opens ``gnoise app`` as a reader would. First paint is when the verdict and the heat map stand on the
+screen, counted from the moment the server answers, in a browser that has seen nothing yet. A page switch is a click in
+the navigation until what the page is for is there. Bytes are all that came through the browser's network, the app's
+own JavaScript included, which a browser keeps afterwards.
+"""
+
+import argparse
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from large_run import DRAWS, LAYERS, write_large_run
+from playwright.sync_api import Page, sync_playwright
+from report import publish
+
+FIRST_PAINT_BAR, SWITCH_BAR, MEGABYTES_BAR = 2.0, 1.0, 15.0
+FIRST = ".st-key-heat-map .main-svg"
+ADDRESS = "127.0.0.1"
+PAGES = {
+    "Layers": ".st-key-tail .main-svg",
+    "Noise scale": ".st-key-noise-scales .main-svg",
+    "Remedies": ".st-key-ladder-chart .main-svg",
+    "Trial": "text=No trial yet",
+    "Compare": "text=Nothing to compare with",
+    "About this run": "text=The command that made it",
+    "Overview": FIRST,
+}
+"""Page to what a reader waits for on it, in the order visited."""
+_TIMEOUT = 60_000.0
+
+
+@dataclass
+class _Visit:
+    """One reader's visit: seconds and megabytes a page."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    megabytes: dict[str, float] = field(default_factory=dict)
+
+
+class _Traffic:
+    """Bytes that came into the browser, WebSocket messages included."""
+
+    def __init__(self, page: Page) -> None:
+        self.bytes = 0
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.on("Network.loadingFinished", lambda event: self._add(event["encodedDataLength"]))
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda payload: self._add(len(payload))))
+
+    def _add(self, count: float) -> None:
+        self.bytes += int(count)
+
+
+def main() -> None:
+    """Write the run, visit every page some times, publish medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, help="use this run file, made by large_run.py, instead of a new one")
+    parser.add_argument("--visits", type=int, default=5)
+    parser.add_argument("--no-save", action="store_true", help="print only")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run = given.run or write_large_run(Path(folder) / "large.gnoise")
+        visits = [_visit(run) for _ in range(given.visits)]
+        _publish(visits, run.stat().st_size, save=not given.no_save)
+
+
+def _visit(run: Path) -> _Visit:
+    """Start a server and a browser of their own, and look at every page once."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        raise SystemExit("expected chromium, got none; try apt-get install chromium")
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "gnoise", "app", str(run), "--port", str(port)]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        started = time.perf_counter()
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            _wait_for(f"http://{ADDRESS}:{port}/_stcore/health", server)
+            visit = _Visit({"server start": time.perf_counter() - started})
+            _look(browser.new_page(viewport={"width": 1440, "height": 900}), f"http://{ADDRESS}:{port}/", visit)
+        finally:
+            browser.close()
+            server.terminate()
+            server.wait()
+    return visit
+
+
+def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
+    while server.poll() is None:
+        try:
+            urllib.request.urlopen(url).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise SystemExit(f"expected the server to start, but it ended with {server.returncode}")
+
+
+def _look(page: Page, url: str, visit: _Visit) -> None:
+    page.set_default_timeout(_TIMEOUT)
+    traffic = _Traffic(page)
+    started = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    page.wait_for_selector(".gn-headline")
+    visit.seconds["first paint: verdict, numbers"] = time.perf_counter() - started
+    page.wait_for_selector(FIRST)
+    visit.seconds["heat map as well"] = time.perf_counter() - started
+    _settle(page)
+    visit.megabytes["heat map as well"] = traffic.bytes / 1e6
+    for name, wanted in PAGES.items():
+        before, started = traffic.bytes, time.perf_counter()
+        page.get_by_role("link", name=name, exact=True).click()
+        page.wait_for_selector(wanted)
+        visit.seconds[name] = time.perf_counter() - started
+        _settle(page)
+        visit.megabytes[name] = (traffic.bytes - before) / 1e6
+    visit.megabytes["whole visit"] = traffic.bytes / 1e6
+
+
+def _settle(page: Page) -> None:
+    """Let what is still on its way arrive, so that it counts for the page that asked for it."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    page.wait_for_timeout(300)
+
+
+def _publish(visits: list[_Visit], size: int, *, save: bool) -> None:
+    bars = {
+        "first paint: verdict, numbers": FIRST_PAINT_BAR,
+        "heat map as well": FIRST_PAINT_BAR,
+        **dict.fromkeys(PAGES, SWITCH_BAR),
+    }
+    rows: list[list[str | float | None]] = []
+    for name in (*visits[0].seconds, "whole visit"):
+        seconds = [each.seconds[name] for each in visits if name in each.seconds]
+        megabytes = [each.megabytes[name] for each in visits if name in each.megabytes]
+        rows.append(
+            [
+                name,
+                statistics.median(seconds) if seconds else None,
+                max(seconds) if seconds else None,
+                bars.get(name),
+                statistics.median(megabytes) if megabytes else None,
+                MEGABYTES_BAR if name in ("heat map as well", "whole visit") else None,
+            ]
+        )
+    publish(
+        "app_speed",
+        notes=[
+            "seconds: first paint after the server answers, in a browser that has kept nothing; then a click a page.",
+            "MB: through the network, JavaScript of the app included.",
+        ],
+        settings={"layers": LAYERS, "steps": DRAWS, "run file MB": round(size / 1e6), "visits": len(visits)},
+        columns=["what", "seconds, median", "slowest", "bar", "MB, median", "bar, MB"],
+        rows=rows,
+        details={"visits": [{"seconds": each.seconds, "megabytes": each.megabytes} for each in visits]},
+        save=save,
+    )
+
+
+if __name__ == "__main__":
+    main()
