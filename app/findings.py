@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from gnoise.records import Estimate, Recommendation, Verdict
+from gnoise.records import DrawSample, Estimate, NormSample, Recommendation, Verdict
 from gnoise.runfile import Run, open_run
 
 _FILES = 8
@@ -38,6 +38,15 @@ def findings_of(run: Run) -> Findings:
     return _read(run.path, stamp(run.path))
 
 
+def norms_of(run: Run) -> tuple[DrawSample, NormSample]:
+    """Return what was drawn and the whole model's norms, added up over layers once for each state of the file.
+
+    Args:
+        run: open.
+    """
+    return _add_up(run.path, stamp(run.path))
+
+
 def recommendations_file(path: Path) -> str:
     """Write a run's recommendations as JSON, once somebody asks for the file.
 
@@ -66,6 +75,12 @@ def _sizes_and_times(*paths: Path) -> Iterator[tuple[int, int]]:
         except OSError:
             continue
         yield facts.st_size, facts.st_mtime_ns
+
+
+@st.cache_resource(max_entries=_FILES, show_spinner=False)
+def _add_up(path: Path, state: tuple[tuple[int, int], ...]) -> tuple[DrawSample, NormSample]:
+    with open_run(path) as run:
+        return run.draws, run.model_norms
 
 
 @st.cache_resource(max_entries=_FILES, show_spinner=False)

@@ -7,6 +7,7 @@ VIEWS = {
     "overview": "Overview",
     "layers": "Layers",
     "noise_scale": "Noise scale",
+    "norms": "Norms",
     "remedies": "Remedies",
     "trial": "Trial",
     "compare": "Compare",

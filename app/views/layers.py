@@ -6,7 +6,9 @@ import streamlit as st
 from gnoise.charts.answers import answer_sentence
 from gnoise.charts.averaging import averaging
 from gnoise.charts.ladder import ladder
+from gnoise.charts.quantile_plot import quantile_plot
 from gnoise.charts.rows import row_energy
+from gnoise.charts.spectrum import spectrum
 from gnoise.charts.tables import LAYER_QUANTITIES, estimate_table, layer_table, remarks, title
 from gnoise.charts.tail import tail
 from gnoise.quantities import QUANTITIES
@@ -67,8 +69,10 @@ def _show_picture(run: Run, layer: Layer, own: Findings) -> None:
     """Show the picture whose tab is open: one is drawn, and only what it needs is read."""
     views = {
         "Tail": lambda: tail(run.sketch(layer.name), own.verdicts),
+        "Quantiles": lambda: quantile_plot(run.sketch(layer.name), own.verdicts),
         "Averaging": lambda: averaging(run.coordinate_values(layer.name), own.estimates),
         "Rows": lambda: row_energy(run.matrix(layer.name), own.estimates, labels=run.row_labels(layer)),
+        "Spectrum": lambda: spectrum(run.matrix(layer.name), own.estimates, labels=run.row_labels(layer)),
         "Remedies": lambda: ladder(run.evidence_of(layer.name), layer=layer.name),
     }
     tabs = st.tabs(list(views), key="view", bind="query-params", on_change="rerun")

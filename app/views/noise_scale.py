@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import streamlit as st
 
 from gnoise.charts.batch_cost import CAVEAT, batch_cost, batch_table
+from gnoise.charts.depth import noise_by_depth
 from gnoise.charts.moments import Moment, evolution, moment, same_training
 from gnoise.charts.noise_scale import noise_scale_table, noise_scales
 from gnoise.charts.phrases import plural
@@ -31,7 +32,11 @@ def render(run: Run) -> None:
         return
     with what:
         show_chart(batch_cost(info, scale), key="batch-cost")
-    st.dataframe(batch_table(info, scale), hide_index=True, key="purchases", placeholder="–")
+    depth, price = st.columns([1, 1], gap="medium")
+    with depth:
+        show_chart(noise_by_depth(info, run.layers, estimates), key="noise-by-depth")
+    with price:
+        st.dataframe(batch_table(info, scale), hide_index=True, key="purchases", placeholder="–")
     moments = [*_moments(run)]
     over_time, schedule = st.columns([1, 1], gap="medium")
     with over_time:

@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from jaxtyping import Float, Int
 
 GREY = "rgb(127, 127, 127)"
 """Readable on white and on black."""
+MOST_POINTS = 5_000
+"""Of one trace."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +62,16 @@ def shortened(text: str, length: int) -> str:
         return text
     tail = (length - 1) * 2 // 3
     return f"{text[: length - 1 - tail]}…{text[-tail:]}"
+
+
+def thinned(values: Float[np.ndarray, " n"]) -> Int[np.ndarray, " kept"]:
+    """Choose at most :data:`MOST_POINTS` places of a long series, the smallest and the largest of each stretch.
+
+    Args:
+        values: in order.
+    """
+    if values.size <= MOST_POINTS:
+        return np.arange(values.size)
+    stretches = np.array_split(np.arange(values.size), MOST_POINTS // 2)
+    ends = [place for each in stretches for place in (each[values[each].argmin()], each[values[each].argmax()])]
+    return np.unique(ends)

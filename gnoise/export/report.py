@@ -11,11 +11,16 @@ from plotly.offline import get_plotlyjs
 from gnoise.charts.answers import answer_sentence
 from gnoise.charts.averaging import averaging
 from gnoise.charts.batch_cost import batch_cost
+from gnoise.charts.predicted import predicted_against_measured
 from gnoise.charts.chart import GREY, Chart
+from gnoise.charts.depth import noise_by_depth
 from gnoise.charts.heat_map import heat_map
 from gnoise.charts.ladder import ladder
 from gnoise.charts.noise_scale import noise_scales
+from gnoise.charts.norm_series import norm_series
+from gnoise.charts.quantile_plot import quantile_plot
 from gnoise.charts.rows import row_energy
+from gnoise.charts.spectrum import spectrum
 from gnoise.charts.summary import summary
 from gnoise.charts.tables import layer_table
 from gnoise.charts.tail import tail
@@ -90,6 +95,9 @@ def report(run: Run) -> str:
         "<h2>Noise scale</h2>",
         _chart(noise_scales(run.info, estimates)),
         *(_chart(batch_cost(run.info, e)) for e in estimates if e.layer is None and e.quantity == "b_simple"),
+        _chart(noise_by_depth(run.info, run.layers, estimates)),
+        "<h2>Norms</h2>",
+        _chart(norm_series(run.info, run.draws, run.model_norms, estimates)),
         "<h2>What remedies would have bought the whole model</h2>",
         _chart(ladder(run.evidence, layer=None)),
         *_trials(run),
@@ -166,8 +174,10 @@ def _layer(run: Run, recommendation: Recommendation) -> str:
     charts = (
         ladder(run.evidence, layer=layer.name),
         tail(samples.sketch, verdicts),
+        quantile_plot(samples.sketch, verdicts),
         averaging(samples.coordinates.values, estimates),
         row_energy(samples.matrix, estimates, labels=run.row_labels(layer)),
+        spectrum(samples.matrix, estimates, labels=run.row_labels(layer)),
     )
     answers = "".join(f"<p>{escape(answer_sentence(each))}</p>" for each in verdicts)
     return f"<h2>{escape(layer.name)}</h2>{_card(recommendation)}{answers}{''.join(map(_chart, charts))}"
@@ -178,7 +188,8 @@ def _trials(run: Run) -> list[str]:
     for trial in run.trials:
         parts.append(f"<h2>Trial {trial.number}: {escape(', '.join(trial.plan.arms))}</h2>")
         parts += [f"<p>{escape(sentence)}</p>" for sentence in trial_sentences(trial)]
-        parts += [_chart(trial_curves(trial)), _table(pd.DataFrame(trial_table(trial), columns=list(TABLE_TITLES)))]
+        parts += [_chart(trial_curves(trial)), _chart(predicted_against_measured(trial))]
+        parts += [_table(pd.DataFrame(trial_table(trial), columns=list(TABLE_TITLES)))]
     return parts
 
 
