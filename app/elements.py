@@ -9,12 +9,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from gnoise.charts.chart import Chart
-from gnoise.charts.tables import evidence
+from gnoise.charts.tables import call, evidence
 from gnoise.charts.tiles import Tile
 from gnoise.records import Recommendation, Remedy, Status
 
 STYLE = """<style>
-.stMainBlockContainer {padding: 3.6rem 2.5rem 1rem 2.5rem}
+.stMainBlockContainer {padding: 4rem 2.5rem 1rem 2.5rem}
 .gn-tiles {display: grid; grid-template-columns: repeat(4, 1fr); gap: 0.75rem}
 .gn-tile {border: 1px solid color-mix(in srgb, currentColor 22%, transparent); border-radius: 0.5rem;
   padding: 0.45rem 0.8rem; overflow-wrap: anywhere}
@@ -86,8 +86,7 @@ def show_recommendation(recommendation: Recommendation) -> DeltaGenerator:
     if not recommendation.params:
         return card
     code, beside = card.columns([3, 2], vertical_alignment="center")
-    arguments = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
-    code.code(f"{recommendation.remedy}({arguments})", language=None, wrap_lines=True)
+    code.code(call(recommendation), language=None, wrap_lines=True)
     return beside
 
 

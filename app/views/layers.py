@@ -59,6 +59,13 @@ def render(run: Run) -> None:
             row_height=28,
             key="estimates",
             column_order=list(table.columns[:-1]),
+            column_config={
+                "quantity": st.column_config.TextColumn(width=230),
+                "value": st.column_config.TextColumn(width=75),
+                "95% interval": st.column_config.TextColumn(width=150),
+                "unit": st.column_config.TextColumn(width=105),
+                "n": st.column_config.NumberColumn(width=40),
+            },
         )
         remarked = [each for each in own.estimates if remarks(each)]
         if remarked:

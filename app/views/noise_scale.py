@@ -32,16 +32,13 @@ def render(run: Run) -> None:
         return
     with what:
         show_chart(batch_cost(info, scale), key="batch-cost")
-    depth, price = st.columns([1, 1], gap="medium")
+    st.dataframe(batch_table(info, scale), hide_index=True, key="purchases", placeholder="–")
+    moments = [*_moments(run)]
+    depth, over_time = st.columns([1, 1], gap="medium")
     with depth:
         show_chart(noise_by_depth(info, run.layers, estimates), key="noise-by-depth")
-    with price:
-        st.dataframe(batch_table(info, scale), hide_index=True, key="purchases", placeholder="–")
-    moments = [*_moments(run)]
-    over_time, schedule = st.columns([1, 1], gap="medium")
     with over_time:
         show_chart(evolution(moments), key="evolution")
-    with schedule:
         _show_schedule(info, moments)
     st.dataframe(
         noise_scale_table(info, run.layers, estimates),

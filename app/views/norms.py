@@ -35,6 +35,6 @@ def render(run: Run) -> None:
                 key="loudest-draws",
                 column_config={
                     name: st.column_config.NumberColumn(name.replace("_", " "), format="%.4g")
-                    for name in ("norm", "times_median", "its_norm", "its_loss")
+                    for name in ("loudest_example", "norm", "times_median", "its_norm", "its_loss")
                 },
             )

@@ -16,6 +16,7 @@ from ..findings import findings_of, recommendations_file
 from ..pages import page_of
 
 _CARDS = 3
+_COLUMN = 610  # pixels: what is left below the numbers on a screen of 900, the rest scrolls in itself
 _ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 
 
@@ -31,9 +32,9 @@ def render(run: Run) -> None:
     where, what = st.columns([3, 2], gap="medium")
     with where:
         show_chart(heat_map(run.layers, estimates), key="heat-map")
-    with what:
+    with what.container(height=_COLUMN, border=False):
         _show_actions(run, recommendations)
-        _show_reasons(said, expanded=all(each.remedy is Remedy.NONE for each in recommendations))
+        _show_reasons(said)
 
 
 def _about(run: Run) -> str:
@@ -69,11 +70,15 @@ def _link_to(layer: str, run: Run) -> None:
     st.page_link(page_of("layers", run), label="Open this layer", query_params={"layer": layer, **chosen})
 
 
-def _show_reasons(said: Summary, *, expanded: bool) -> None:
-    if said.why:
-        with st.expander("Why", expanded=expanded):
+def _show_reasons(said: Summary) -> None:
+    """Show why and what next, a tab each; what is not looked at is not sent."""
+    why, following = st.tabs(["Why", "Next"], key="reasons", on_change="rerun", default="Why" if said.why else "Next")
+    if why.open:
+        with why:
             show_lines(said.why)
-    with st.expander("Next", expanded=not said.why):
+    if not following.open:
+        return
+    with following:
         for line in said.next:
             if line.startswith("gnoise "):
                 st.code(line, language=None, wrap_lines=True)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from gnoise.charts.chart import Chart, plain, shortened, style
 from gnoise.charts.concern import LOUD, concern
-from gnoise.charts.phrases import number, short
+from gnoise.charts.phrases import number, short, with_sign
 from gnoise.charts.tables import advice, title
 from gnoise.quantities import QUANTITIES
 from gnoise.records import Estimate, Layer
@@ -55,7 +55,8 @@ class _Cell:
     def text(self) -> str:
         """What stands in the cell; a triangle says loud without colour."""
         value = self.estimate.value
-        words = short(self.estimate) if value is None else number(value)
+        write = with_sign if self.estimate.quantity == "averaging_slope" else number
+        words = short(self.estimate) if value is None else write(value)
         return f"▲ {words}" if self.is_loud else words
 
     @property

@@ -63,8 +63,8 @@ def _draw(table: pd.DataFrame, clip: float | None, info: RunInfo) -> go.Figure:
     values = table["norm"].to_numpy()
     kept, named = thinned(values), np.argsort(-values, kind="stable")[:_NAMED]
     said = [
-        f"{info.example} {each.loudest_example}: norm {number(each.its_norm)}, loss {number(each.its_loss)}"
-        for each in table.itertuples()
+        f"{info.example} {example}: norm {number(norm)}, loss {number(loss)}"
+        for example, norm, loss in table[["loudest_example", "its_norm", "its_loss"]].itertuples(index=False, name=None)
     ]
     for places, colour, symbol in ((kept, _BLUE, "circle"), (named, _ORANGE, "diamond")):
         figure.add_scatter(
@@ -92,7 +92,7 @@ def _finding(table: pd.DataFrame, clip: float | None, info: RunInfo, estimates: 
     first = (
         f"The largest of {len(table)} gradients, each of {info.examples_per_draw} {plural(info.example)} and before "
         f"clipping, is {number(float(largest['times_median']))} times the median norm "
-        f"{number(float(table['norm'].median()))}"
+        f"{number(float(np.median(table['norm'])))}"
     )
     named = (
         f"its loudest {info.example} is {int(largest['loudest_example'])} (norm {number(float(largest['its_norm']))})"

@@ -32,7 +32,7 @@ def short(estimate: Estimate | None, *, signed: bool = False) -> str:
     shown = _percent if QUANTITIES[estimate.quantity].unit == SHARE else number
     if estimate.value is None:
         return f"≥ {shown(estimate.low)}" if estimate.low is not None else "–"
-    value = _signed(estimate.value) if signed else shown(estimate.value)
+    value = with_sign(estimate.value) if signed else shown(estimate.value)
     if estimate.low is None:
         return value
     if estimate.high is None:
@@ -44,7 +44,7 @@ def compact(estimate: Estimate | None, *, signed: bool = False) -> str:
     """The narrowest cell: the value and the larger half of its interval."""
     if estimate is None or estimate.value is None:
         return short(estimate)
-    value = _signed(estimate.value) if signed else number(estimate.value)
+    value = with_sign(estimate.value) if signed else number(estimate.value)
     if estimate.low is None or estimate.high is None:
         return short(estimate, signed=signed)
     half = max(estimate.value - estimate.low, estimate.high - estimate.value)
@@ -77,7 +77,8 @@ def _percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def _signed(value: float) -> str:
+def with_sign(value: float) -> str:
+    """Two decimals and the sign: slopes, whose zero means something."""
     return f"{round(value, 2) + 0.0:+.2f}"
 
 

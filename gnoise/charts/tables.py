@@ -6,7 +6,7 @@ import pandas as pd
 
 from gnoise.charts.phrases import number, short
 from gnoise.quantities import QUANTITIES
-from gnoise.records import Estimate, Layer, Recommendation, Status
+from gnoise.records import Estimate, JsonValue, Layer, Recommendation, Status
 
 LAYER_QUANTITIES = (
     "b_simple",
@@ -77,6 +77,20 @@ def evidence(recommendation: Recommendation) -> str:
         recommendation: with any number of estimates behind it.
     """
     return "; ".join(f"{title(each.quantity)} {short(each)}" for each in recommendation.because)
+
+
+def call(recommendation: Recommendation) -> str:
+    """Write a remedy with its parameters as Python, four digits of each; ``recommendations.json`` has them all.
+
+    Args:
+        recommendation: of any remedy.
+    """
+    arguments = ", ".join(f"{name}={_digits(value)}" for name, value in recommendation.params.items())
+    return f"{recommendation.remedy}({arguments})"
+
+
+def _digits(value: JsonValue) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
 
 
 def interval_or_reason(estimate: Estimate) -> str:

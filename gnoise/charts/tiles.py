@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gnoise.charts.phrases import interval, number, plural
+from gnoise.charts.phrases import interval, number, plural, with_sign
 from gnoise.charts.tables import advice
 from gnoise.records import Estimate, RunInfo
 
@@ -67,8 +67,8 @@ def _flattest_averaging(found: Sequence[Estimate]) -> Tile:
     if not measured:
         return _no_number(label, found)
     worst = max(measured, key=lambda each: each.value or 0.0)
-    detail = f"{_sure(worst)} · flattest of {len(measured)} layers: {worst.layer} · -0.5 is Gaussian"
-    return Tile(label, f"{number(worst.value or 0.0)} per doubling", detail)
+    detail = f"{_sure_of_slope(worst)} · flattest of {len(measured)} layers: {worst.layer} · -0.5 is Gaussian"
+    return Tile(label, f"{with_sign(worst.value or 0.0)} per doubling", detail)
 
 
 def _spikes(estimate: Estimate | None) -> Tile:
@@ -84,6 +84,14 @@ def _spikes(estimate: Estimate | None) -> Tile:
 def _sure(estimate: Estimate) -> str:
     caution = advice(estimate)
     return f"{interval(estimate)}" + (f" · {caution}" if caution else "")
+
+
+def _sure_of_slope(estimate: Estimate) -> str:
+    """The ends of a slope, with their signs."""
+    if estimate.low is None or estimate.high is None:
+        return _sure(estimate)
+    ends = f"95% interval {with_sign(estimate.low)} to {with_sign(estimate.high)}"
+    return " · ".join(filter(None, [ends, advice(estimate)]))
 
 
 def _no_number(label: str, found: Sequence[Estimate]) -> Tile:

@@ -11,6 +11,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write.", show_default="RUN's name.html")
     ] = None,
+    no_js: Annotated[bool, typer.Option("--no-js", help="Still pictures, for viewers that block JavaScript.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write a run as one HTML file that opens from disk, fetches nothing, and prints.
@@ -22,5 +23,5 @@ def report(
 
     path = output or run.with_suffix(".html")
     with open_run(run) as opened:
-        write_report(opened, path, force=force)
+        write_report(opened, path, scripts=not no_js, force=force)
     typer.echo(f"Wrote {path}", err=True)

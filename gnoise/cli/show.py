@@ -57,6 +57,7 @@ def _show_layer(path: Path, name: str) -> None:
 
     from gnoise.charts.answers import answer_sentence
     from gnoise.charts.phrases import short
+    from gnoise.charts.tables import call
     from gnoise.cli.output import print_ladder, result_console
     from gnoise.quantities import QUANTITIES
     from gnoise.runfile import open_run
@@ -85,10 +86,8 @@ def _show_layer(path: Path, name: str) -> None:
         console.print(Text(answer_sentence(verdict)))
     print_ladder(console, evidence, layer.name)
     if recommendation is not None:
-        params = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
-        console.print(
-            Text(f"{recommendation.remedy}({params})" if params else str(recommendation.remedy), style="bold")
-        )
+        name = call(recommendation) if recommendation.params else str(recommendation.remedy)
+        console.print(Text(name, style="bold"))
         console.print(Text(recommendation.reason))
         if recommendation.unless:
             console.print(Text(f"What would change this: {recommendation.unless}", style="dim"))

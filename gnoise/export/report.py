@@ -1,7 +1,7 @@
 """A run as one HTML file that opens from disk: the first screen, the layers with a remedy, and all numbers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -11,18 +11,19 @@ from plotly.offline import get_plotlyjs
 from gnoise.charts.answers import answer_sentence
 from gnoise.charts.averaging import averaging
 from gnoise.charts.batch_cost import batch_cost
-from gnoise.charts.predicted import predicted_against_measured
 from gnoise.charts.chart import GREY, Chart
 from gnoise.charts.depth import noise_by_depth
 from gnoise.charts.heat_map import heat_map
 from gnoise.charts.ladder import ladder
 from gnoise.charts.noise_scale import noise_scales
 from gnoise.charts.norm_series import norm_series
+from gnoise.charts.predicted import predicted_against_measured
 from gnoise.charts.quantile_plot import quantile_plot
 from gnoise.charts.rows import row_energy
 from gnoise.charts.spectrum import spectrum
 from gnoise.charts.summary import summary
-from gnoise.charts.tables import layer_table
+from gnoise.charts.svg import svg
+from gnoise.charts.tables import call, layer_table
 from gnoise.charts.tail import tail
 from gnoise.charts.tiles import tiles
 from gnoise.charts.trial import TABLE_TITLES, trial_curves, trial_sentences, trial_table
@@ -30,6 +31,7 @@ from gnoise.export.document import show_document
 from gnoise.records import Recommendation, Remedy
 from gnoise.runfile import Run, check_output
 
+Draw = Callable[[Chart], str]
 MOST_LAYERS = 8
 """Layers that are drawn one by one: those with a remedy, the most urgent first."""
 _TABLE_ROWS = 200
@@ -47,9 +49,15 @@ h3 {font-size: 1rem; margin: 1.2rem 0 .3rem}
 table {border-collapse: collapse; font-size: .85rem; width: 100%}
 th, td {text-align: left; padding: .15rem .6rem .15rem 0; border-bottom: 1px solid #8883; vertical-align: top}
 details {margin: .3rem 0 1rem}
+.still {max-width: 900px}
+.legend {display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; font-size: .8rem}
 .wide {overflow-x: auto}
 code {font-size: .85rem; background: #8882; padding: .1rem .3rem; border-radius: .25rem}
-@media print {details {display: none} .plot, .card, .tile {break-inside: avoid} body {max-width: none; margin: 0}}
+@media print {
+  details {display: none}
+  .plot, .still, .card, .tile {break-inside: avoid}
+  body {max-width: none; margin: 0}
+}
 """
 _DRAW = """
 for (const place of document.querySelectorAll('.plot')) {
@@ -60,27 +68,30 @@ for (const place of document.querySelectorAll('.plot')) {
 """
 
 
-def write_report(run: Run, path: Path, *, force: bool = False) -> None:
+def write_report(run: Run, path: Path, *, scripts: bool = True, force: bool = False) -> None:
     """Write a run's report: one file, nothing fetched, light and dark, printable.
 
     Args:
         run: open.
         path: HTML file to write.
+        scripts: draw with Plotly, which is inside; still pictures without, for viewers that block JavaScript.
         force: replace a file that exists.
 
     Raises:
         UserError: the file exists without ``force``, or cannot be written.
     """
     check_output(path, force=force)
-    path.write_text(report(run), encoding="utf-8")
+    path.write_text(report(run, scripts=scripts), encoding="utf-8")
 
 
-def report(run: Run) -> str:
+def report(run: Run, *, scripts: bool = True) -> str:
     """Build the report's HTML; what ``gnoise show --json`` prints, but for single layers, is inside as JSON.
 
     Args:
         run: open.
+        scripts: as in :func:`write_report`.
     """
+    draw = _plot if scripts else _still
     estimates, recommendations = run.estimates, run.recommendations
     said = summary(run.info, estimates, run.verdicts, recommendations, run.evidence, run=str(run.path), state=run.state)
     active = sorted((each for each in recommendations if each.remedy is not Remedy.NONE), key=_urgency)
@@ -89,29 +100,29 @@ def report(run: Run) -> str:
         f'<div class="small">{escape(run.path.name)} · {escape(run.info.model)} · {escape(run.info.data)}</div>',
         _tiles(run),
         *(_card(each) for each in active),
-        _chart(heat_map(run.layers, estimates)),
+        _chart(heat_map(run.layers, estimates), draw),
         _lines("Why", said.why),
         _lines("Next", said.next),
         "<h2>Noise scale</h2>",
-        _chart(noise_scales(run.info, estimates)),
-        *(_chart(batch_cost(run.info, e)) for e in estimates if e.layer is None and e.quantity == "b_simple"),
-        _chart(noise_by_depth(run.info, run.layers, estimates)),
+        _chart(noise_scales(run.info, estimates), draw),
+        *(_chart(batch_cost(run.info, e), draw) for e in estimates if e.layer is None and e.quantity == "b_simple"),
+        _chart(noise_by_depth(run.info, run.layers, estimates), draw),
         "<h2>Norms</h2>",
-        _chart(norm_series(run.info, run.draws, run.model_norms, estimates)),
+        _chart(norm_series(run.info, run.draws, run.model_norms, estimates), draw),
         "<h2>What remedies would have bought the whole model</h2>",
-        _chart(ladder(run.evidence, layer=None)),
-        *_trials(run),
-        *(_layer(run, each) for each in active[:MOST_LAYERS] if each.layer is not None),
+        _chart(ladder(run.evidence, layer=None), draw),
+        *_trials(run, draw),
+        *(_layer(run, each, draw) for each in active[:MOST_LAYERS] if each.layer is not None),
         "<h2>Layers</h2>",
         _table(layer_table(run.layers, estimates, recommendations)),
         "<h2>About this run</h2>",
         f"<p><code>{escape(run.info.command)}</code></p>",
     ]
     told = {name: value for name, value in show_document(run).items() if name != "layers"}
-    return _page(run.path.name, body, json.dumps(told, sort_keys=True, allow_nan=False))
+    return _page(run.path.name, body, json.dumps(told, sort_keys=True, allow_nan=False), scripts=scripts)
 
 
-def _page(title: str, body: Sequence[str], document: str) -> str:
+def _page(title: str, body: Sequence[str], document: str, *, scripts: bool) -> str:
     return "\n".join(
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -119,7 +130,8 @@ def _page(title: str, body: Sequence[str], document: str) -> str:
             f"<title>gnoise: {escape(title)}</title><style>{_STYLE}</style></head><body>",
             *body,
             f'<script type="application/json" id="gnoise-run">{_in_script(document)}</script>',
-            f"<script>{get_plotlyjs()}</script><script>{_DRAW}</script></body></html>",
+            f"<script>{get_plotlyjs()}</script><script>{_DRAW}</script>" if scripts else "",
+            "</body></html>",
         ]
     )
 
@@ -140,11 +152,10 @@ def _tiles(run: Run) -> str:
 
 def _card(recommendation: Recommendation) -> str:
     where = recommendation.layer or "the whole model"
-    params = ", ".join(f"{key}={value}" for key, value in recommendation.params.items())
     lines = [
         f"<b>{escape(recommendation.remedy)}</b> · {escape(where)}",
         escape(recommendation.reason),
-        f"<code>{escape(recommendation.remedy)}({escape(params)})</code>",
+        f"<code>{escape(call(recommendation))}</code>",
         *(f'<span class="small">Instead: {escape(line)}</span>' for line in recommendation.alternatives[:1]),
     ]
     if recommendation.unless:
@@ -152,21 +163,29 @@ def _card(recommendation: Recommendation) -> str:
     return f'<div class="card">{"<br>".join(lines)}</div>'
 
 
-def _chart(chart: Chart) -> str:
+def _chart(chart: Chart, draw: Draw) -> str:
     """Draw a figure under its finding, with its numbers behind it."""
     finding = f"<p>{escape(chart.finding)}</p>"
     if not chart.figure.data:
         return finding
+    numbers = f"<details><summary>The numbers of this picture</summary>{_table(chart.table)}</details>"
+    return f"{finding}{draw(chart)}{numbers}"
+
+
+def _plot(chart: Chart) -> str:
+    """Leave a place for Plotly to draw in."""
     chart.figure.update_layout(font={"color": GREY})  # readable on white and on black
     figure = _in_script(chart.figure.to_json() or "{}")
     place = f'<script type="application/json">{figure}</script>'
-    return (
-        f'{finding}<div class="plot" role="img" aria-label="{escape(chart.finding)}">{place}</div>'
-        f"<details><summary>The numbers of this picture</summary>{_table(chart.table)}</details>"
-    )
+    return f'<div class="plot" role="img" aria-label="{escape(chart.finding)}">{place}</div>'
 
 
-def _layer(run: Run, recommendation: Recommendation) -> str:
+def _still(chart: Chart) -> str:
+    """Draw a picture that needs no JavaScript."""
+    return f'<div class="still">{svg(chart.figure, chart.finding)}</div>'
+
+
+def _layer(run: Run, recommendation: Recommendation, draw: Draw) -> str:
     layer = run.layer(str(recommendation.layer))
     samples = run.samples(layer.name)
     estimates = [each for each in run.estimates if each.layer == layer.name]
@@ -180,15 +199,17 @@ def _layer(run: Run, recommendation: Recommendation) -> str:
         spectrum(samples.matrix, estimates, labels=run.row_labels(layer)),
     )
     answers = "".join(f"<p>{escape(answer_sentence(each))}</p>" for each in verdicts)
-    return f"<h2>{escape(layer.name)}</h2>{_card(recommendation)}{answers}{''.join(map(_chart, charts))}"
+    return (
+        f"<h2>{escape(layer.name)}</h2>{_card(recommendation)}{answers}{''.join(_chart(each, draw) for each in charts)}"
+    )
 
 
-def _trials(run: Run) -> list[str]:
+def _trials(run: Run, draw: Draw) -> list[str]:
     parts: list[str] = []
     for trial in run.trials:
         parts.append(f"<h2>Trial {trial.number}: {escape(', '.join(trial.plan.arms))}</h2>")
         parts += [f"<p>{escape(sentence)}</p>" for sentence in trial_sentences(trial)]
-        parts += [_chart(trial_curves(trial)), _chart(predicted_against_measured(trial))]
+        parts += [_chart(trial_curves(trial), draw), _chart(predicted_against_measured(trial), draw)]
         parts += [_table(pd.DataFrame(trial_table(trial), columns=list(TABLE_TITLES)))]
     return parts
 
