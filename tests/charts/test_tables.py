@@ -58,7 +58,7 @@ def test_tiles_hold_the_numbers_beside_what_to_compare_them_with() -> None:
     assert "your batch: 32 sequences" in scale.detail
     assert tail.value == "1.92"
     assert HOSTILE in tail.detail
-    assert averaging.value == "-0.450 per doubling"
+    assert averaging.value == "-0.45 per doubling"
     assert spikes.value == "1.60 ×"
     assert "draw 12" in spikes.detail
 
