@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean, pstdev
 from time import perf_counter
 
@@ -92,6 +93,11 @@ class Branch:
             status=status,
         )
 
+    @cached_property
+    def loss_before(self) -> float:
+        """Held-out loss of the checkpoint, where all trainings start: first asked for while its weights are in."""
+        return self.held_out_loss()
+
     def held_out_loss(self) -> float:
         """Compute the mean loss over the held-out examples, dropout off."""
         module, total, count = self.workload.module, 0.0, 0
@@ -151,7 +157,7 @@ class _Training:
 
     def _look(self, step: int) -> bool:
         """Note the held-out loss; tell whether it is still one of a training that holds."""
-        loss = self._branch.held_out_loss()
+        loss = self._branch.held_out_loss() if step else self._branch.loss_before
         if not math.isfinite(loss):
             return False
         self.seen.append(step * self._per_step)

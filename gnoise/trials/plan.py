@@ -13,6 +13,8 @@ from gnoise.trials.branch import Branch
 MULTIPLES = (0.5, 1.0, 2.0)
 STEPS = 200
 LOOKS = 5
+_FEWER_LOOKS = (LOOKS, 2, 1)
+_MOST_LOOKING = 0.2  # of a budget
 _FEWEST_STEPS = 20
 _MOST_STEPS = 400
 _MOST_SEEDS = 12
@@ -38,8 +40,10 @@ def seconds_of(branch: Branch) -> tuple[float, float]:
 
 def fit(
     budget: float, step: float, look: float, arms: Sequence[Arm], *, steps: int | None, seeds: int | None
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Choose steps and seeds that fit into a budget: five seeds first, then longer trainings, then more seeds.
+
+    Where looking at the held-out examples would take much of it, it is done less often.
 
     Args:
         budget: seconds.
@@ -50,7 +54,7 @@ def fit(
         seeds: likewise.
 
     Returns:
-        steps of an arm without more, and seeds.
+        steps of an arm without more, seeds, and looks at the held-out examples on the way, the end included.
 
     Raises:
         UserError: not even twenty steps of five seeds fit.
@@ -58,15 +62,17 @@ def fit(
     kinds = {arm.optimizer for arm in arms}
     tuning = len(MULTIPLES) * sum(_SLOWER[kind] for kind in kinds)
     one_seed = sum(_SLOWER[arm.optimizer] * arm.batches * arm.steps for arm in arms)
-    looks = (LOOKS + 1) * look
+
+    def looking(seeds: int, looks: int) -> float:
+        return (len(MULTIPLES) * len(kinds) + seeds * len(arms)) * looks * look
 
     def total(steps: int, seeds: int) -> float:
-        trainings = len(MULTIPLES) * len(kinds) + seeds * len(arms)
-        return (tuning + seeds * one_seed) * steps * step + trainings * looks
+        return (tuning + seeds * one_seed) * steps * step + looking(seeds, looks)
 
     room = _SPARE * budget
     count = FEWEST_SEEDS if seeds is None else seeds
-    fixed = (len(MULTIPLES) * len(kinds) + count * len(arms)) * looks
+    looks = next((few for few in _FEWER_LOOKS if looking(count, few) <= _MOST_LOOKING * room), _FEWER_LOOKS[-1])
+    fixed = looking(count, looks)
     fitting = math.floor((room - fixed) / ((tuning + count * one_seed) * step))
     length = min(fitting, _MOST_STEPS) if steps is None else steps
     if length < _FEWEST_STEPS or (steps is not None and total(steps, count) > room):
@@ -78,4 +84,4 @@ def fit(
     if seeds is None:
         while count < _MOST_SEEDS and total(length, count + 1) <= room:
             count += 1
-    return length, count
+    return length, count, looks

@@ -165,10 +165,10 @@ def _plan(
     steps: int | None,
     budget: float | None,
 ) -> TrialPlan:
-    length, count = steps or STEPS, seeds or FEWEST_SEEDS
+    length, count, looks = steps or STEPS, seeds or FEWEST_SEEDS, LOOKS
     if budget is not None:
         step, look = seconds_of(branch)
-        length, count = fit(budget, step, look, arms, steps=steps, seeds=seeds)
+        length, count, looks = fit(budget, step, look, arms, steps=steps, seeds=seeds)
     parameter = next(branch.workload.module.parameters())
     rate = branch.optimizer["lr"]
     return TrialPlan(
@@ -181,7 +181,7 @@ def _plan(
         batch_size=branch.batch_size,
         learning_rate=float(rate) if isinstance(rate, int | float) else 0.0,
         multiples=MULTIPLES,
-        evaluate_every=max(1, length // LOOKS),
+        evaluate_every=max(1, length // looks),
         held_out_examples=branch.examples.held_out_examples,
         optimizer=branch.optimizer,
         with_state=branch.with_state,

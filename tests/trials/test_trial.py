@@ -20,8 +20,10 @@ from gnoise.records import Remedy, Status
 from gnoise.stats.trial import LARGER, LONGER, NONE, judge_arm
 from gnoise.trial_records import TrialCurve, TrialState
 from gnoise.trials import Progress
+from gnoise.trials.arms import Arm
 from gnoise.trials.branch import Branch
 from gnoise.trials.held_out import beside, split
+from gnoise.trials.plan import LOOKS, fit
 
 _TRUTH = torch.randn(6, 3, generator=torch.Generator().manual_seed(8))
 
@@ -221,6 +223,16 @@ def test_a_budget_chooses_steps_and_seeds_and_a_small_one_is_refused(run: Path) 
     assert len(trial.plan.seeds) >= 5
     with pytest.raises(UserError, match="--budget"):
         quick(run, steps=None, seeds=None, budget=0.01)
+
+
+def test_a_slow_look_is_taken_less_often_than_it_costs_steps() -> None:
+    arms = (Arm(NONE), Arm(LONGER, steps=1.1), Arm(LARGER, batches=2))
+    steps, seeds, looks = fit(600.0, 0.5, 0.1, arms, steps=None, seeds=None)
+    assert looks == LOOKS
+    slower = fit(600.0, 0.5, 5.0, arms, steps=None, seeds=None)
+    assert slower[1] == seeds
+    assert slower[2] == 1
+    assert 0.8 * steps <= slower[0] < steps
 
 
 def test_unknown_arms_and_other_weights_are_refused(run: Path) -> None:
