@@ -13,7 +13,6 @@ every training that has ended stays in the work folder; started again, the bench
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -33,17 +32,15 @@ DRAWS, PATH = 128, 64
 SETTINGS = {
     "clip 2v": ("clip", "clip at 2 √v"),
     "clip 3m": ("clip", "clip at 3 median |noise|"),
-    "saturate 4m": ("shrink", "saturating at 4 median |noise|"),
     "rational 4m": ("shrink", "rational at 4 median |noise|"),
-    "norm 1m": ("clip_norm", "1 median ‖g‖"),
     "global 1m": ("clip_global_norm", "1 median ‖g‖"),
     "stabilize": ("stabilize", "gammas 0.6, 0.999"),
 }
 """Arms whose setting is the same in all layers, and how evidence calls it."""
 Rows = dict[str, tuple[str | None, str, str]]
 """By arm: layer, remedy and setting of the evidence behind it."""
-BEST_RATE, WORST_RATE = "best rate", "worst rate"
-"""One layer's learning rate changed: where evidence promises most, and where least."""
+WORST_RATE = "worst rate"
+"""One layer's learning rate lowered, where evidence says that it costs most."""
 
 
 def main() -> None:
@@ -54,11 +51,14 @@ def main() -> None:
         if options.publish or (options.only and training.name not in options.only):
             continue
         for moment in options.moments:
-            collect(training, moment, options.work / training.name, seeds=options.seeds, steps=options.steps)
+            work = options.work / training.name
+            run_trial(training, moment, work, seeds=options.seeds, steps=options.steps)
+            if not options.trials:
+                profiled(training, moment, work, path=PATH)
 
 
-def collect(training: Training, moment: str, work: Path, *, seeds: int | None, steps: int | None) -> None:
-    """Profile and train one moment, and keep all that the table needs in ``MOMENT.json``.
+def run_trial(training: Training, moment: str, work: Path, *, seeds: int | None, steps: int | None) -> Trial:
+    """Train one moment on with every arm; what has been trained before is taken from the run file.
 
     Args:
         training: what is trained.
@@ -67,23 +67,10 @@ def collect(training: Training, moment: str, work: Path, *, seeds: int | None, s
         seeds: pairs, in place of the training's.
         steps: of an arm, likewise.
     """
-    kept = work / f"{moment}.json"
-    if kept.exists():
-        return
-    work.mkdir(parents=True, exist_ok=True)
-    started = time.process_time()
-    frozen = _profiled(training, moment, work, path=0)
-    along = _profiled(training, moment, work, path=PATH)
-    with gnoise.open_run(frozen) as run, gnoise.open_run(along) as moved:
-        rows = _rows(run)
-        arms = _written(run, rows, work / moment)
-        scales = {
-            each.quantity: (each.value, each.low, each.high)
-            for each in run.estimates
-            if each.layer is None and each.quantity in ("b_simple", "b_adam")
-        }
-        predictions = {"frozen": _predictions(run, rows), "path": _predictions(moved, rows)}
-    done = trial(
+    frozen = profiled(training, moment, work, path=0)
+    with gnoise.open_run(frozen) as run:
+        arms = _written(run, rows_of(run), work / moment)
+    return trial(
         frozen,
         arms=[str(path) for path in arms],
         source=training.workload(work, moment),
@@ -92,24 +79,15 @@ def collect(training: Training, moment: str, work: Path, *, seeds: int | None, s
         batch_size=training.batch_size,
         on_progress=lambda p: print(_said(training, moment, p.ended), file=sys.stderr, flush=True) if p.ended else None,
     )
-    document = {
-        "training": training.name,
-        "moment": moment,
-        "batch_size": training.batch_size,
-        "steps": done.plan.steps,
-        "noise_scales": scales,
-        "predictions": predictions,
-        "trial": _measured(done),
-        "cpu_seconds": round(time.process_time() - started),
-    }
-    kept.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _said(training: Training, moment: str, curve: TrialCurve) -> str:
     return f"{training.name} {moment} {curve.arm} {curve.seed} {curve.learning_rate:.2g}: {curve.loss[-1]:.4f}"
 
 
-def _profiled(training: Training, moment: str, work: Path, *, path: int) -> Path:
+def profiled(training: Training, moment: str, work: Path, *, path: int) -> Path:
+    """Profile one moment, at frozen weights or along a path of so many steps; once."""
+    work.mkdir(parents=True, exist_ok=True)
     file = work / f"{moment}{'-path' if path else ''}.gnoise"
     if not file.exists():
         half = file.with_suffix(".half")
@@ -120,7 +98,7 @@ def _profiled(training: Training, moment: str, work: Path, *, path: int) -> Path
     return file
 
 
-def _rows(run: Run) -> Rows:
+def rows_of(run: Run) -> Rows:
     """Name the evidence behind each arm: layer, remedy and setting."""
     found: Rows = {name: (None, remedy, setting) for name, (remedy, setting) in SETTINGS.items()}
     rates = [
@@ -128,9 +106,8 @@ def _rows(run: Run) -> Rows:
         for each in run.evidence
         if each.layer is not None and each.remedy == "layerwise_lr" and each.role is EvidenceRole.SETTING and each.gain
     ]
-    for name, choose in ((BEST_RATE, max), (WORST_RATE, min)):
-        each = choose(rates, key=lambda row: row.gain or 1.0)
-        found[name] = (each.layer, each.remedy, each.setting)
+    worst = min(rates, key=lambda row: row.gain or 1.0)
+    found[WORST_RATE] = (worst.layer, worst.remedy, worst.setting)
     return found | {LARGER: (None, "batch", "× 2")}
 
 
@@ -196,6 +173,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("runs/calibration"), help="folder of profiles and trials")
     parser.add_argument("--only", nargs="*", choices=[training.name for training in TRAININGS])
     parser.add_argument("--moments", nargs="*", choices=MOMENTS, default=MOMENTS)
+    parser.add_argument("--trials", action="store_true", help="profile at frozen weights and train; no paths yet")
     parser.add_argument("--publish", action="store_true", help="train nothing")
     parser.add_argument("--seeds", type=int, help="pairs, in place of each training's own")
     parser.add_argument(

@@ -221,13 +221,13 @@ def _shipped(_: Path, moment: str) -> Path:
 _HERE = Path(__file__).stem
 _TRAIN, _VAL = str(DOCS / "train.bin"), str(DOCS / "val.bin")
 TRAININGS: tuple[Training, ...] = (
-    Training("gpt-deep", 8, 60, 5, 128, gpt_deep, _TRAIN, _VAL),
-    Training("gpt-docs", 4, 50, 5, 64, _shipped, _TRAIN, _VAL),
+    Training("gpt-deep", 8, 40, 5, 64, gpt_deep, _TRAIN, _VAL),
+    Training("gpt-docs", 4, 40, 5, 48, _shipped, _TRAIN, _VAL),
     Training(
         name="vit",
-        batch_size=48,
-        steps=80,
-        seeds=8,
+        batch_size=32,
+        steps=60,
+        seeds=6,
         held_out=256,
         checkpoint=vit,
         data=f"{_HERE}:images",

@@ -18,17 +18,19 @@ _WARM = 16
 
 
 class Trajectory:
-    """Moves the weights by the checkpoint's own optimizer, with no remedy, a few steps between one draw and the next.
+    """Moves the weights by the checkpoint's own optimizer, with no remedy, a few steps between pairs of draws.
 
-    Draws at frozen weights do not see what arises as weights move; draws along a path do. The weights are put back
-    afterwards. Parameters that are not sampled stay where they are. Momentum is not in a run's workload, so that it is
-    filled by steps at a learning rate of zero; Adam's v is the checkpoint's where it is known.
+    Draws at frozen weights do not see what arises as weights move; draws along a path do. Both draws of a pair are
+    taken at the same weights, so that their difference is noise alone. The learning rate falls in a straight line from
+    the checkpoint's to zero, as it does in a trial. The weights are put back afterwards. Parameters that are not
+    sampled stay where they are. Momentum is not in a run's workload, so that it is filled by steps at a learning rate
+    of zero; Adam's v is the checkpoint's where it is known.
 
     Args:
         workload: its optimizer says name, learning rate and the rest; AdamW where it names none that is known.
         parameters: which tensors are moved.
         steps: in all.
-        draws: among which the steps are spread evenly.
+        draws: among whose pairs the steps are spread evenly.
         examples: of a step's batch.
         seed: of the order of data, which is another one than the draws have.
 
@@ -69,14 +71,23 @@ class Trajectory:
 
         try:
             self._warm_up(optimizer, take)
-            yield lambda draw: take(self._due(draw + 1) - self._due(draw))
+            rates = [float(group["lr"]) for group in optimizer.param_groups]
+
+            def advance(draw: int) -> None:
+                pair, second = divmod(draw, 2)
+                for step in range(self._due(pair), self._due(pair if second else pair + 1)):
+                    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                        group["lr"] = rate * (1.0 - step / self._steps)
+                    take(1)
+
+            yield advance
         finally:
             with torch.no_grad():
                 for parameter, old in zip(self._parameters, kept, strict=True):
                     parameter.tensor.copy_(old)
 
-    def _due(self, draws: int) -> int:
-        return self._steps * draws // self._draws
+    def _due(self, pairs: int) -> int:
+        return self._steps * pairs // (self._draws // 2)
 
     def _warm_up(self, optimizer: Optimizer, take: Callable[[int], None]) -> None:
         rates = [group["lr"] for group in optimizer.param_groups]

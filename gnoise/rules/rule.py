@@ -44,8 +44,8 @@ class Findings:
         """Say which kind of evidence gains rest on."""
         if self.path_steps:
             return (
-                f"this is what {draws} draws say along {self.path_steps} steps from these weights, the updates judged "
-                "as if each had been made at all of them"
+                f"this is what {draws} draws say along {self.path_steps} steps from these weights, without a remedy: "
+                "where a remedy would lead they do not see"
             )
         return f"this is what {draws} draws say of these weights, frozen: what a remedy prevents later they do not see"
 

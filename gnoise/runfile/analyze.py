@@ -54,7 +54,8 @@ def find_all(run: Run, remedies: Sequence[str] | None = None) -> tuple[list[Find
     for statistic in STATISTICS:
         if statistic.whole_model:
             found += _apply(statistic, model, {NormSample: run.model_norms})
-    sums, ladders = NormSums(draws), Ladders(simulated_optimizer(run.info.optimizer), arms, rates=rates)
+    sums, moving = NormSums(draws), run.info.path_steps > 0
+    ladders = Ladders(simulated_optimizer(run.info.optimizer), arms, rates=rates, moving=moving)
     for layer in run.layers:
         subject = Subject(layer=layer, row_labels=run.row_labels(layer), draws=draws, optimizer=run.info.optimizer)
         samples = run.samples(layer.name)

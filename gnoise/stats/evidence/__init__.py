@@ -1,5 +1,6 @@
-"""What each remedy would have bought: recorded draws through remedy and optimizer, the weights frozen."""
+"""What each remedy would have bought: recorded draws through remedy and optimizer, weights frozen or along a path."""
 
+from gnoise.stats.evidence.along_path import measure_along
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
 from gnoise.stats.evidence.gain import BATCH, Gain, batch_gains, best_gain, equivalent_batch, gains, setting_gains
 from gnoise.stats.evidence.ladder import Ladders
@@ -27,6 +28,7 @@ __all__ = [
     "equivalent_batch",
     "every_rate_progress",
     "gains",
+    "measure_along",
     "measure_progress",
     "rate_progress",
     "setting_gains",

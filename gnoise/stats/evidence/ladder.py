@@ -19,6 +19,7 @@ from gnoise.records import (
     Status,
 )
 from gnoise.stats.discovery import benjamini_hochberg
+from gnoise.stats.evidence.along_path import measure_along
 from gnoise.stats.evidence.arms import ARMS, Arm
 from gnoise.stats.evidence.gain import Gain, batch_gains, best_gain, gains, setting_gains
 from gnoise.stats.evidence.optimizers import Simulated
@@ -38,10 +39,14 @@ class Ladders:
         optimizer: what the updates go through.
         arms: to be judged.
         rates: whether learning rates of single layers are judged as well.
+        moving: whether the weights moved on between one pair of draws and the next.
     """
 
-    def __init__(self, optimizer: Simulated, arms: Sequence[Arm] = ARMS, *, rates: bool = True) -> None:
+    def __init__(
+        self, optimizer: Simulated, arms: Sequence[Arm] = ARMS, *, rates: bool = True, moving: bool = False
+    ) -> None:
         self._optimizer, self._arms, self._rates = optimizer, tuple(arms), rates
+        self._progress = measure_along if moving else measure_progress
         self._rows: list[Evidence] = []
         self._parts: dict[str, Progress] = {}
         self._problems: list[Status] = []
@@ -78,7 +83,7 @@ class Ladders:
     def _measure(self, norms: NormSample, coordinates: CoordinateSample) -> Progress | Status:
         if _one_example(norms, coordinates.values):
             return Status.ONE_EXAMPLE
-        return measure_progress(coordinates, self._optimizer, self._arms)
+        return self._progress(coordinates, self._optimizer, self._arms)
 
 
 def _one_example(norms: NormSample, values: Float[np.ndarray, "draws coords"]) -> bool:

@@ -98,17 +98,17 @@ def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Seque
     Returns:
         The progress of every arm, or why it cannot be measured.
     """
-    status = _problem(sample)
+    status = problem_of(sample)
     if status is not Status.OK:
         return status
     every = (NONE, *arms)
     draws = sample.values.shape[0] // _FEWEST * _FEWEST
-    gradients = _gradients(sample, draws)
+    gradients = gradients_of(sample, draws)
     blocks = np.arange(draws).reshape(BLOCKS, -1)
-    curvature = _curvature(gradients.values, optimizer)
+    curvature = curvature_of(gradients.values, optimizer)
     folds = [_fold(every, gradients, blocks, fold, curvature, optimizer) for fold in range(_FOLDS)]
     middle = np.stack([fold.middle for fold in folds])  # folds, own blocks, arms, coords
-    steady = _sum(middle[0].mean(axis=0) * middle[1].mean(axis=0), curvature)
+    steady = summed(middle[0].mean(axis=0) * middle[1].mean(axis=0), curvature)
     size = np.stack([fold.size for fold in folds], axis=-1)
     along = _told([np.stack([fold.along[of] for fold in folds], axis=-1) for of in range(len(_GRADIENTS))], size)
     # A fold seen twice has each draw's echo in its momentum; the excess of its noise is known and taken out.
@@ -215,7 +215,7 @@ class _Blocks:
 def _by_block(updates: Values, curvature: Float[np.ndarray, " coords"]) -> _Blocks:
     return _Blocks(
         middle=updates.reshape(_OWN, -1, updates.shape[1]).mean(axis=1),
-        size=_sum(np.square(updates), curvature).reshape(_OWN, -1).mean(axis=1),
+        size=summed(np.square(updates), curvature).reshape(_OWN, -1).mean(axis=1),
     )
 
 
@@ -234,10 +234,10 @@ def _along_left(
         truth: the gradient of two blocks, and of either's absence.
         place: the fold, and which blocks of the other one the gradient is taken from, the even or the odd ones.
     """
-    left = _left_out(_sum(middle, truth[0]), place[0])
+    left = _left_out(summed(middle, truth[0]), place[0])
     whole = middle.mean(axis=0)
     for block in range(2):
-        left[_row(place, block)] = _sum(whole, truth[1 + block])
+        left[_row(place, block)] = summed(whole, truth[1 + block])
     return left
 
 
@@ -322,7 +322,7 @@ def _steady_left(middle: Float[np.ndarray, "folds own coords"], curvature: Float
     return left
 
 
-def _sum(updates: Float[np.ndarray, "*arms coords"], weights: Float[np.ndarray, " coords"]) -> np.ndarray:
+def summed(updates: Float[np.ndarray, "*arms coords"], weights: Float[np.ndarray, " coords"]) -> np.ndarray:
     """Sum over coordinates in an order that does not depend on how many arms there are, as BLAS would."""
     return np.einsum("...c,c->...", updates, weights)
 
@@ -331,7 +331,12 @@ def _shared(params: Sequence[Mapping[str, JsonValue]]) -> Mapping[str, JsonValue
     return params[0] if all(each == params[0] for each in params) else {}
 
 
-def _problem(sample: CoordinateSample) -> Status:
+def problem_of(sample: CoordinateSample) -> Status:
+    """Tell why nothing can be judged from a sample, or ``OK``.
+
+    Args:
+        sample: of one layer.
+    """
     if sample.values.shape[0] < _FEWEST or sample.values.shape[1] == 0:
         return Status.TOO_FEW_DRAWS
     if not (np.isfinite(sample.values).all() and np.isfinite(sample.model_sq_norms).all()):
@@ -339,7 +344,13 @@ def _problem(sample: CoordinateSample) -> Status:
     return Status.OK if np.any(sample.values) else Status.ALL_ZERO
 
 
-def _gradients(sample: CoordinateSample, draws: int) -> Gradients:
+def gradients_of(sample: CoordinateSample, draws: int) -> Gradients:
+    """Take a sample as remedies meet it, scales read off pairs of consecutive draws.
+
+    Args:
+        sample: of one layer.
+        draws: how many of it, an even number.
+    """
     values = sample.values[:draws].astype(np.float64)
     norms, model_norms = np.sqrt(sample.draw_sq_norms[:draws]), np.sqrt(sample.model_sq_norms[:draws])
     noise = np.abs(values[0::2] - values[1::2]) / np.sqrt(2.0)
@@ -354,7 +365,7 @@ def _gradients(sample: CoordinateSample, draws: int) -> Gradients:
     )
 
 
-def _curvature(values: Values, optimizer: Simulated) -> Float[np.ndarray, " coords"]:
+def curvature_of(values: Values, optimizer: Simulated) -> Float[np.ndarray, " coords"]:
     """One reference for all arms: under Adam √v of the plain gradients, else 1.
 
     Curvature does not jump with one loud draw, so v comes from the median |g|; where most draws are zero (rows of rare
