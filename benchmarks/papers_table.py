@@ -1,0 +1,232 @@
+"""From trainings to a table: tokens saved, octaves won, and what that says of a claim. Run alone it does nothing."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from papers_studies import RATE, Chosen, Claim, Done, Range, Savings, best_on_grid, longer, over_grid, trainings
+from papers_trainings import Ended
+from scipy.special import stdtrit
+
+from gnoise.records import Status
+from gnoise.stats.intervals import t_interval
+from gnoise.stats.trial import LONGER, NONE, judge_arm
+from gnoise.trial_records import Trial, TrialCurve, TrialPlan, TrialState
+
+COLUMNS = ("claim", "our setting", "arm", "measured (95%)", "verdict")
+CONFIRMED, OPPOSITE, NOT_RUN = "confirmed", "opposite", "not yet run"
+TOKENS, OCTAVES = "tokens saved", "octaves won"
+WELL = 0.1
+"""A training goes well that ends within this share of the way from the best loss to the first."""
+_POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        claim: what a paper says.
+        setting: what we trained.
+        arm: against what.
+        measure: tokens saved, as a share, or octaves won.
+        value: positive is what the paper says; ``None`` where there is none.
+        low: of its 95% interval.
+        high: likewise.
+        seen: what would have been told from nothing four times in five.
+        remark: behind the numbers.
+    """
+
+    claim: Claim
+    setting: str
+    arm: str
+    measure: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seen: float | None = None
+    remark: str = ""
+
+    def verdict(self) -> str:
+        """Say what it means for the claim's direction."""
+        if self.value is None or self.low is None or self.high is None:
+            return self.remark or NOT_RUN
+        if self.low > 0.0:
+            return CONFIRMED
+        if self.high < 0.0:
+            return OPPOSITE
+        return "not seen" if self.seen is None else f"not seen (could have seen {self._number(self.seen, sign='')})"
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row under :data:`COLUMNS`."""
+        told = "–"
+        if self.value is not None and self.low is not None and self.high is not None:
+            ends = f"{self._number(self.low)} to {self._number(self.high)}"
+            told = f"{self.measure} {self._number(self.value)} ({ends})"
+            told += f"; {self.remark}" if self.remark else ""
+        return (self.claim.text, self.setting, self.arm, told, self.verdict())
+
+    def _number(self, value: float, sign: str = "+") -> str:
+        return f"{100.0 * value:{sign}.1f}%" if self.measure == TOKENS else f"{value:{sign}.1f}"
+
+
+def savings_rows(study: Savings, done: Done) -> tuple[list[Row], dict[str, object]]:
+    """Judge the arms of a comparison of tokens, and keep all losses.
+
+    Args:
+        study: which.
+        done: finds what came of a training.
+    """
+    chosen, found = trainings(study, done)
+    trial = _trial(study.steps, study.seeds, chosen[NONE].rate, found)
+    rows = [
+        _saved(claim, study.title, arm.name, trial, chosen[arm.name], len(arm.settings) > 1)
+        for claim, arm in zip(study.claims, study.arms[1:], strict=True)
+    ]
+    return rows, {
+        "chosen": {arm: asdict(value) for arm, value in chosen.items()},
+        "losses": {arm: {str(seed): _finite(x.after) for seed, x in by.items()} for arm, by in found.items()},
+    }
+
+
+def range_rows(study: Range, done: Done) -> tuple[list[Row], dict[str, object]]:
+    """Judge how much wider training goes well, and for learning rates what the best of each is worth in tokens.
+
+    Args:
+        study: which.
+        done: finds what came of a training.
+    """
+    found = over_grid(study, done)
+    widths = {name: np.array(values) for name, values in octaves_by_arm(study, found).items()}
+    ours, rows = study.arms[-1].name, list[Row]()
+    for other in study.arms[:-1]:
+        apart = widths[ours] - widths[other.name]
+        remark = f"{widths[ours].mean():.1f} against {widths[other.name].mean():.1f}"
+        rows.append(_won(study, f"{ours} against {other.name}", apart, remark))
+    if study.axis == RATE:
+        rows.append(_at_best(study, found, done))
+    return rows, {
+        "grid": list(study.grid),
+        "octaves": {name: values.tolist() for name, values in widths.items()},
+        "losses": {
+            arm: {str(seed): [_finite(x.after) for x in line] for seed, line in by.items()} for arm, by in found.items()
+        },
+    }
+
+
+def octaves_by_arm(study: Range, found: Mapping[str, Mapping[int, Sequence[Ended]]]) -> dict[str, list[float]]:
+    """Measure each arm's octaves on each seed, against one bar for all arms of a seed.
+
+    Args:
+        study: whose grid.
+        found: by arm and seed, along the grid.
+    """
+    widths: dict[str, list[float]] = {name: [] for name in found}
+    for seed in study.seeds:
+        best = min(each.after for by in found.values() for each in by[seed])
+        bar = best + WELL * (found[NONE][seed][0].before - best)
+        for name, by in found.items():
+            widths[name].append(octaves(study.grid, [each.after for each in by[seed]], bar))
+    return widths
+
+
+def octaves(grid: Sequence[float], losses: Sequence[float], bar: float) -> float:
+    """Measure how far around the lowest loss all stay below a bar, straight lines between the values of a grid.
+
+    Args:
+        grid: ascending.
+        losses: there; infinite where a training diverged.
+        bar: as high as a loss may be.
+    """
+    lowest = int(np.argmin(losses))
+    if not losses[lowest] <= bar:
+        return 0.0
+    at = np.log2(np.asarray(grid))
+
+    def reach(step: int) -> float:
+        here = lowest
+        while 0 <= here + step < len(losses) and losses[here + step] <= bar:
+            here += step
+        if not 0 <= here + step < len(losses):
+            return float(at[here])
+        part = (bar - losses[here]) / (losses[here + step] - losses[here])  # 0 before one that diverged
+        return float(at[here] + part * (at[here + step] - at[here]))
+
+    return reach(1) - reach(-1)
+
+
+def _at_best(study: Range, found: Mapping[str, dict[int, list[Ended]]], done: Done) -> Row:
+    """Compare the stabilizer with none, each at the rate of the grid that is best over the seeds."""
+    ours = study.arms[-1].name
+    places = {name: best_on_grid(study, found[name]) for name in (NONE, ours)}
+    rate, problem = study.grid[places[NONE]], study.problem()
+    ended = {name: {seed: line[place] for seed, line in found[name].items()} for name, place in places.items()}
+    ended[LONGER] = {seed: longer(study, problem, rate, seed, done) for seed in study.seeds}
+    chosen = Chosen(study.grid[places[ours]], 0.0)
+    trial = _trial(study.steps, study.seeds, rate, ended)
+    return _saved(study.claim, study.title, f"{ours} against {NONE}, best rates", trial, chosen, tuned=False)
+
+
+def _saved(claim: Claim, title: str, arm: str, trial: Trial, chosen: Chosen, tuned: bool) -> Row:
+    result = judge_arm(trial, arm)
+    remark = f"rate {chosen.rate:.2g} against {trial.plan.learning_rate:.2g}" + (
+        f", gain {chosen.setting:g}" if tuned else ""
+    )
+    if result.ended_early:
+        remark += f", {result.ended_early} diverged"
+    if result.tokens_saved is None:
+        return Row(
+            claim, title, arm, TOKENS, remark=f"no sure ruler: a tenth more steps did not surely help ({remark})"
+        )
+    return Row(claim, title, arm, TOKENS, result.tokens_saved, result.low, result.high, result.detectable, remark)
+
+
+def _won(study: Range, arm: str, apart: np.ndarray, remark: str) -> Row:
+    error, freedom = float(apart.std(ddof=1)) / math.sqrt(apart.size), apart.size - 1
+    found = t_interval(float(apart.mean()), error, freedom)
+    seen = (float(stdtrit(freedom, 0.975)) + float(stdtrit(freedom, _POWER))) * error
+    return Row(
+        study.claim, study.title, arm, f"{OCTAVES} of {study.axis}", found.value, found.low, found.high, seen, remark
+    )
+
+
+def _trial(steps: int, seeds: Sequence[int], rate: float, found: Mapping[str, Mapping[int, Ended]]) -> Trial:
+    plan = TrialPlan(
+        source="",
+        references={},
+        arms=(NONE, *(arm for arm in found if arm not in (NONE, LONGER)), LONGER),
+        predicted={},
+        seeds=tuple(seeds),
+        steps=steps,
+        batch_size=1,
+        learning_rate=rate,
+        multiples=(),
+        evaluate_every=steps,
+        held_out_examples=0,
+        optimizer={},
+        with_state=False,
+        device="cpu",
+        dtype="float32",
+        budget=None,
+        request={},
+    )
+    curves = [
+        TrialCurve(
+            arm=arm,
+            seed=seed,
+            learning_rate=rate,
+            examples=(steps,),
+            loss=(ended.after,),
+            spikes=0,
+            seconds=ended.seconds,
+            status=Status.OK if math.isfinite(ended.after) else Status.DIVERGED,
+        )
+        for arm, by in found.items()
+        for seed, ended in by.items()
+    ]
+    return Trial(1, plan, tuple(curves), TrialState.COMPLETE, "")
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
