@@ -18,12 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from papers_studies import BATCH, CLIP, DECAYS, LAYERS, SHRINK, STABLE, STUDIES, Savings, Study
+from papers_claims import BATCH, CLAIMS
+from papers_studies import STUDIES, Savings, Study
 from papers_table import COLUMNS, NOT_RUN, TOKENS, Row, range_rows, savings_rows
 from papers_trainings import Arm, Ended, Kept, Key, Problem, train
 from report import RESULTS, publish
-
-CLAIMS = (SHRINK, CLIP, LAYERS, STABLE, DECAYS, BATCH)
 
 
 class _MissingError(Exception):

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from papers_studies import RATE, Chosen, Claim, Done, Range, Savings, best_on_grid, longer, over_grid, trainings
+from papers_claims import Claim
+from papers_runs import Chosen, Done, best_on_grid, longer, over_grid, trainings
+from papers_studies import RATE, Range, Savings
 from papers_trainings import Ended
 from scipy.special import stdtrit
 

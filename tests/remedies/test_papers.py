@@ -80,8 +80,8 @@ def test_steps_beyond_fp16_are_left_out(bench: Bench) -> None:
 
 
 def test_the_pole_falls_by_itself_and_a_policy_learns_to_hold_it(bench: Bench) -> None:
-    tasks, trainings = bench("papers_tasks"), bench("papers_trainings")
-    problem = tasks.balance()
+    small, trainings = bench("papers_small"), bench("papers_trainings")
+    problem = small.balance()
     key = trainings.Key("none", 0, 0.03, 0.0, 0.0, 30)
     ended = trainings.train(problem, trainings.Arm("none"), key)
     assert -30.0 < ended.before < -10.0
@@ -90,8 +90,8 @@ def test_the_pole_falls_by_itself_and_a_policy_learns_to_hold_it(bench: Bench) -
 
 
 def test_a_pole_is_pushed_as_the_books_say(bench: Bench) -> None:
-    tasks = bench("papers_tasks")
-    state = tasks.moved(torch.zeros(1, 4), torch.ones(1, dtype=torch.int64))[0]
+    small = bench("papers_small")
+    state = small.moved(torch.zeros(1, 4), torch.ones(1, dtype=torch.int64))[0]
     # Barto, Sutton and Anderson's cart at rest, pushed right by 10 N for 20 ms.
     torch.testing.assert_close(state, torch.tensor([0.0, 0.195122, 0.0, -0.292683]), atol=1e-5, rtol=0.0)
 
@@ -124,10 +124,10 @@ def test_octaves_reach_to_where_the_bar_is_crossed(bench: Bench) -> None:
 
 
 def test_verdicts_follow_the_interval(bench: Bench) -> None:
-    table, studies = bench("papers_table"), bench("papers_studies")
+    table, claims = bench("papers_table"), bench("papers_claims")
 
     def said(*numbers: float) -> str:
-        return table.Row(studies.SHRINK, "here", "arm", table.TOKENS, *numbers).verdict()
+        return table.Row(claims.SHRINK, "here", "arm", table.TOKENS, *numbers).verdict()
 
     assert said(0.05, 0.01, 0.09, 0.04) == "confirmed"
     assert said(-0.05, -0.09, -0.01, 0.04) == "opposite"
@@ -138,8 +138,9 @@ def test_verdicts_follow_the_interval(bench: Bench) -> None:
 def test_a_known_saving_is_found(bench: Bench) -> None:
     """An arm that is none trained a twentieth longer saves a twenty-first of the tokens."""
     table, studies, trainings = bench("papers_table"), bench("papers_studies"), bench("papers_trainings")
+    claims = bench("papers_claims")
     study = studies.Savings(
-        "known", (studies.SHRINK,), "a line", lambda: None, (trainings.Arm("none"), trainings.Arm("ahead")), 100, 0.1
+        "known", (claims.SHRINK,), "a line", lambda: None, (trainings.Arm("none"), trainings.Arm("ahead")), 100, 0.1
     )
 
     def done(problem: object, arm: object, key: object) -> object:
