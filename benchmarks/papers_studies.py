@@ -11,7 +11,7 @@ from papers_arms import BEFORE_MUON, RATES_ALONE, SHRINKING, WHOLE, clip_globall
 from papers_claims import CLIP, DECAYS, LAYERS, SHRINK, STABLE, Claim
 from papers_rounding import in_fp4, in_fp16
 from papers_small import balance, forecaster
-from papers_tasks import SMALL, digits, gpt, gpt_middle, llama
+from papers_tasks import SMALL, digits, gpt, gpt_from, llama
 from papers_trainings import ADAM, ADAMW, MUON, Arm, Problem
 
 from gnoise.stats.trial import NONE
@@ -94,61 +94,70 @@ def _grid(low: float, factor: float, count: int) -> tuple[float, ...]:
     return tuple(low * factor**k for k in range(count))
 
 
-_WIDE = _grid(2.5e-4, 2.0, 10)
+_WIDE = _grid(5e-4, 2.0, 9)
 STUDIES: tuple[Study, ...] = (
     Savings("shrink-scratch", (SHRINK, SHRINK), "GPT 1.0 M from scratch, AdamW", gpt, SHRINKING, steps=200, rate=2e-3),
     Savings(
         "shrink-middle",
         (SHRINK, SHRINK),
         "gpt-docs from its middle moment, AdamW with its state",
-        gpt_middle,
+        lambda: gpt_from("middle"),
         SHRINKING,
         steps=120,
         rate=5e-4,
     ),
+    Range("range-digits", STABLE, "digits-cnn from scratch, AdamW", digits, ADAMW, 50, RATE, _grid(1e-4, 2.0, 11)),
+    Range("range-series", STABLE, "forecaster, AdamW", forecaster, ADAMW, 200, RATE, _grid(1e-4, 2.0, 12)),
+    Range("range-policy", STABLE, "policy gradients, AdamW", balance, ADAMW, 40, RATE, _grid(1e-3, 2.0, 10), decay=0.0),
     Savings(
         "muon-scratch",
         (CLIP, LAYERS, LAYERS),
         "GPT 1.0 M from scratch, Muon",
         gpt,
         (Arm(NONE, MUON), BEFORE_MUON, RATES_ALONE, WHOLE),
-        steps=150,
+        steps=120,
         rate=4e-3,
     ),
     Range(
-        "range-gpt", STABLE, "GPT 0.3 M from scratch, AdamW", lambda: gpt(SMALL), ADAMW, steps=60, axis=RATE, grid=_WIDE
+        "range-gpt", STABLE, "GPT 0.3 M from scratch, AdamW", lambda: gpt(SMALL), ADAMW, steps=40, axis=RATE, grid=_WIDE
     ),
-    Range("range-digits", STABLE, "digits-cnn from scratch, AdamW", digits, ADAMW, 50, RATE, _grid(1e-4, 2.0, 11)),
-    Range("range-series", STABLE, "forecaster, AdamW", forecaster, ADAMW, 200, RATE, _grid(1e-4, 2.0, 12)),
-    Range("range-policy", STABLE, "policy gradients, AdamW", balance, ADAMW, 40, RATE, _grid(1e-3, 2.0, 10), decay=0.0),
     Range(
         "decay-adam",
         DECAYS,
         "GPT 0.3 M, Adam, decay in the gradient",
         lambda: gpt(SMALL),
         ADAM,
-        60,
+        40,
         DECAY,
         _grid(1e-5, 10**0.5, 10),
     ),
-    Range("range-fp16", STABLE, "GPT 0.3 M, FP16's range, AdamW", lambda: in_fp16(gpt(SMALL)), ADAMW, 60, RATE, _WIDE),
+    Savings(
+        "shrink-early",
+        (SHRINK, SHRINK),
+        "gpt-docs from its early moment, AdamW with its state",
+        lambda: gpt_from("early"),
+        SHRINKING,
+        steps=120,
+        rate=1e-3,
+    ),
+    Range("range-fp16", STABLE, "GPT 0.3 M, FP16's range, AdamW", lambda: in_fp16(gpt(SMALL)), ADAMW, 40, RATE, _WIDE),
     Savings(
         "llama-scratch",
         (LAYERS, LAYERS),
         "Llama 1.1 M from scratch, Muon",
         llama,
         (Arm(NONE, MUON), RATES_ALONE, WHOLE),
-        steps=120,
+        steps=100,
         rate=4e-3,
     ),
-    Range("range-fp4", STABLE, "GPT 0.3 M, FP4, AdamW", lambda: in_fp4(gpt(SMALL)), ADAMW, 60, RATE, _WIDE),
+    Range("range-fp4", STABLE, "GPT 0.3 M, FP4, AdamW", lambda: in_fp4(gpt(SMALL)), ADAMW, 40, RATE, _WIDE),
     Range(
         "decay-adamw",
         DECAYS,
         "GPT 0.3 M, AdamW, decay apart",
         lambda: gpt(SMALL),
         ADAMW,
-        60,
+        40,
         DECAY,
         _grid(1e-2, 10**0.5, 9),
     ),
@@ -156,7 +165,7 @@ STUDIES: tuple[Study, ...] = (
         "muon-middle",
         (CLIP, LAYERS),
         "gpt-docs from its middle moment, Muon without state",
-        gpt_middle,
+        lambda: gpt_from("middle"),
         (Arm(NONE, MUON), BEFORE_MUON, RATES_ALONE),
         steps=80,
         rate=1e-3,

@@ -40,9 +40,13 @@ def gpt(config: GPTConfig = SHIPPED) -> Problem:
     return _language(make)
 
 
-def gpt_middle() -> Problem:
-    """Return gpt-docs' middle moment, with its optimizer's state."""
-    return _language(lambda seed: copy.deepcopy(_middle().module), state=lambda: _middle().optimizer_state)
+def gpt_from(moment: str) -> Problem:
+    """Return gpt-docs at one of its moments, with its optimizer's state.
+
+    Args:
+        moment: folder of gpt-docs.
+    """
+    return _language(lambda seed: copy.deepcopy(_moment(moment).module), state=lambda: _moment(moment).optimizer_state)
 
 
 def llama() -> Problem:
@@ -95,8 +99,8 @@ def _tokens(split: str) -> Tensor:
 
 
 @functools.cache
-def _middle() -> Workload:
-    found = load_workload(DOCS / "middle", data=str(DOCS / "train.bin"))
+def _moment(moment: str) -> Workload:
+    found = load_workload(DOCS / moment, data=str(DOCS / "train.bin"))
     found.module.train()
     return found
 
