@@ -14,7 +14,7 @@ from gnoise.charts.tiles import Tile
 from gnoise.records import Recommendation, Remedy, Status
 
 STYLE = """<style>
-.stMainBlockContainer {padding: 4rem 2.5rem 1rem 2.5rem}
+.stMainBlockContainer {padding: 4rem 2.5rem 0.3rem 2.5rem}
 .gn-tiles {display: grid; grid-template-columns: repeat(4, 1fr); gap: 0.75rem}
 .gn-tile {border: 1px solid color-mix(in srgb, currentColor 22%, transparent); border-radius: 0.5rem;
   padding: 0.45rem 0.8rem; overflow-wrap: anywhere}

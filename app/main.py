@@ -30,7 +30,7 @@ def main() -> None:
         return
     label = next(iter(runs))
     if len(runs) > 1:
-        label = st.selectbox("Run", list(runs), key="run", bind="query-params", width=420)
+        label = st.selectbox("Run", list(runs), key="run", bind="query-params", width=420, label_visibility="collapsed")
     try:
         with open_run(runs[label]) as run:
             page = st.navigation(_pages.pages_of(run), position="top")

@@ -26,7 +26,7 @@ COLUMNS = {
     "example_spike_ratio": "example spikes",
 }
 """Quantity to its heading, in the order shown."""
-MAX_LAYERS = 22
+MAX_LAYERS = 20
 _ROW_HEIGHT, _MARGINS = 20, 60
 _NAME_LENGTH = 34
 # Below loud the page shines through and its own text colour is read; from loud on black is, on any page.

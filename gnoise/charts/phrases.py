@@ -1,7 +1,11 @@
 """Numbers as people read them: never without unit, interval and status."""
 
+from collections.abc import Callable
+
 from gnoise.quantities import QUANTITIES, SHARE
 from gnoise.records import Estimate
+
+_SLOPES = frozenset({"averaging_slope"})
 
 
 def number(value: float) -> str:
@@ -29,7 +33,7 @@ def short(estimate: Estimate | None, *, signed: bool = False) -> str:
     """A table cell: the value and its interval, or a dash."""
     if estimate is None:
         return "–"
-    shown = _percent if QUANTITIES[estimate.quantity].unit == SHARE else number
+    shown = _writer(estimate.quantity)
     if estimate.value is None:
         return f"≥ {shown(estimate.low)}" if estimate.low is not None else "–"
     value = with_sign(estimate.value) if signed else shown(estimate.value)
@@ -71,6 +75,13 @@ def sentence(estimate: Estimate, *, unit: str | None = None) -> str:
 def plural(word: str) -> str:
     """``sequence`` to ``sequences``; good for the words examples go by."""
     return word if word.endswith("s") else f"{word}s"
+
+
+def _writer(quantity: str) -> Callable[[float], str]:
+    """Choose how to write a quantity's numbers."""
+    if quantity in _SLOPES:
+        return with_sign
+    return _percent if QUANTITIES[quantity].unit == SHARE else number
 
 
 def _percent(share: float) -> str:
