@@ -3,7 +3,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 RUN := runs/demo.gnoise
 
-.PHONY: help demo test bench clean
+.PHONY: help demo test bench clean chromium
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
@@ -15,14 +15,20 @@ demo: .venv/.installed ## Profile the shipped checkpoint and print the verdict
 	@$(BIN)/gnoise export $(RUN) --format json -o runs/recommendations.json --force
 	@echo "Open the dashboard: $(BIN)/gnoise app $(RUN)"
 
-test: .venv/.installed-dev ## Lint, check types and imports, run the tests
+test: .venv/.installed-dev chromium ## Lint, check types and imports, run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python -m pytest
 
-bench: .venv/.installed-dev ## Run every benchmark; tables here, JSON in benchmarks/results
+# The dashboard is tested in a real browser: the system's own, so that none is downloaded.
+chromium:
+	@command -v chromium >/dev/null || { echo "Installing chromium for the browser tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } \
+	  || { echo "expected chromium, got none; try apt-get install chromium as root" >&2; exit 1; }
+
+bench: .venv/.installed-dev chromium ## Run every benchmark; tables here, JSON in benchmarks/results
 	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script"; done
 
 clean: ## Remove the environment, caches and runs

@@ -1,4 +1,6 @@
-"""A run as large as a long watch of a large model: 500 layers, 10,000 steps. Run with a path, it writes one there.
+"""A run as large as a long watch of a large model: 500 layers, 10,000 steps.
+
+Run with a path, it writes one there; without, nothing.
 
 Every number is made up, from a seed; what counts is how many there are. Norms stand for every step, as do 16 entries
 of every layer; sketches and noise matrices are those of a profile. Findings are written as they come, not fitted.
@@ -242,5 +244,5 @@ def _recommendations(model: Sequence[Layer], estimates: Sequence[Estimate]) -> I
         )
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and len(sys.argv) > 1:
     print(f"Wrote {write_large_run(Path(sys.argv[1]))}")

@@ -126,11 +126,11 @@ def _selected(layers: tuple[Layer, ...], recommendations: tuple[Recommendation, 
     """Let a layer be picked; at first the first one that needs a remedy."""
     every = [layer.name for layer in layers]
     treated = [each.layer for each in recommendations if each.layer and each.remedy is not Remedy.NONE]
-    if treated and _SELECT not in st.session_state and _SELECT not in st.query_params:
-        st.session_state[_SELECT] = treated[0]
+    # What is picked at first is the widget's own default: only that one may be missing from the URL.
     return st.selectbox(
         f"Layer ({shown} of {len(every)} in the table: click a row, or pick here)",
         every,
+        index=every.index(treated[0]) if treated else 0,
         key=_SELECT,
         bind="query-params",
     )
