@@ -14,6 +14,7 @@ from gnoise.collect.per_example.loop import loop
 from gnoise.collect.per_example.stream import Stream
 from gnoise.collect.workload import Batch
 from gnoise.errors import UserError
+from tests.collect.sums import assert_adds_up
 from tests.collect.workloads import TiedModel, cross_entropy
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -42,6 +43,7 @@ def agree(module: nn.Module, loss, batch: Batch, *, weights: list[float] | None 
         assert (error <= tolerance * expected[name].double() + 1e-4 * tolerance * whole).all(), (name, error)
     if weights is None:
         assert_stream_agrees(module, loss, batch, measured)
+        assert_adds_up(module, loss, batch, examples)
     return measured
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gnoise.collect.per_example import LAYERS, Method, measure
 from gnoise.collect.per_example.loop import loop
 from gnoise.collect.workload import Batch
+from tests.collect.sums import assert_adds_up
 
 VOCAB, EXAMPLES, TOKENS = 41, 4, 7
 SIZES = {
@@ -35,6 +36,7 @@ T5 = {
     "decoder_start_token_id": 0,
 }
 VIT = {**{key: SIZES[key] for key in list(SIZES)[1:5]}, "image_size": 8, "patch_size": 4, "num_labels": 3}
+RESNET = {"embedding_size": 4, "hidden_sizes": [4, 8], "depths": [1, 2], "layer_type": "basic", "num_labels": 3}
 MAMBA = {"vocab_size": VOCAB, "hidden_size": 16, "state_size": 4, "num_hidden_layers": 2}
 
 LANGUAGE_MODELS: dict[str, tuple[Callable[[], nn.Module], str]] = {
@@ -76,6 +78,7 @@ def agree(module: nn.Module, loss: Callable[[nn.Module, Batch], Tensor], batch: 
         error = (got - expected[name]).abs()
         assert (error <= 1e-5 * expected[name] + 1e-9 * whole).all(), (name, error)
         assert Method.LOOP not in measured.methods[name] or (looped and looped in name)
+    assert_adds_up(module, loss, batch, EXAMPLES)
 
 
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
@@ -90,3 +93,14 @@ def test_vision_transformer() -> None:
     config = hf.ViTConfig(**VIT)
     batch = torch.randn(EXAMPLES, 3, 8, 8), torch.randint(0, 3, (EXAMPLES,))
     agree(hf.ViTForImageClassification(config), image_loss, batch, "")
+
+
+def test_residual_network() -> None:
+    torch.manual_seed(2)
+    config = hf.ResNetConfig(**RESNET)
+    module = hf.ResNetForImageClassification(config)
+    for child in module.modules():
+        if isinstance(child, nn.BatchNorm2d):
+            child.running_mean = torch.randn(child.num_features)
+            child.running_var = torch.rand(child.num_features) + 0.5
+    agree(module, image_loss, (torch.randn(EXAMPLES, 3, 16, 16), torch.randint(0, 3, (EXAMPLES,))), "")
