@@ -65,7 +65,7 @@ def test_other_weights_than_those_of_a_mean_are_not_split() -> None:
 
 
 def test_few_long_examples_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert examples_at_once((1, 128, 4096)) == 8
+    assert examples_at_once((1, 128, 4096)) == 6
     assert not prefers_loop((1, 128, 4096))
     assert prefers_loop((1, 512, 4096))
     assert not prefers_loop((1, 16, 250_000))  # too few positions to keep a CPU busy

@@ -10,9 +10,9 @@ _ADDED = 16
 """Adding it to the batch's gradient, likewise."""
 
 
-_AT_ONCE = 1 << 22
-"""Entries of the largest layer's output to compute at once: 16 MiB in float32, which an allocator uses again; memory
-for larger ones it fetches anew from the system, and a fifth of a pass goes into that."""
+_AT_ONCE = 3 << 20
+"""Entries of the largest layer's output to compute at once: 12 MiB in float32, which an allocator uses again and
+without leaving holes; memory for larger ones it fetches anew from the system, and a fifth of a pass goes into that."""
 _FEWEST = 4
 """Examples; below, one pass per example costs less than Python does around passes over a few."""
 _LONG = 128
