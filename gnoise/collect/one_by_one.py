@@ -67,7 +67,7 @@ class OneByOne:
 
     def rounding(self, batch: Batch) -> float:
         """Find the unit of the coarsest numbers that a batch's gradient is computed with, autocast or not."""
-        with said_clearly(), run_eagerly(self._workload.module):
+        with said_clearly(), run_eagerly():
             return graph_of(self._workload.loss(self._workload.module, example_of(batch, 0))).rounding
 
     def differentiate(self, batch: Batch) -> Tensor:

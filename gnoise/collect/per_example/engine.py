@@ -60,7 +60,7 @@ def measure(
     """
     job = _job(module, loss, layers)
     weights = _weights(example_weights, count_examples(batch))
-    with run_eagerly(module):
+    with run_eagerly():
         if check:
             return _checked(job, batch, weights)
         layout = Layouts(job).of(batch, len(weights))
@@ -86,7 +86,7 @@ def measure_all(
     layouts, one_by_one = Layouts(job), frozenset[str]()
     for number, batch in enumerate(batches):
         weights = _weights(None, count_examples(batch))
-        with run_eagerly(module):
+        with run_eagerly():
             if check and number == 0:
                 found = _checked(job, batch, weights)
                 one_by_one = frozenset(

@@ -43,7 +43,7 @@ class Stream:
             cheaper: they give everything at once.
         """
         examples = count_examples(batch)
-        with run_eagerly(self._job.module):
+        with run_eagerly():
             layout = self._layouts.of(batch, examples)
             if self._job.on_cpu and prefers_loop(layout.largest):
                 return None

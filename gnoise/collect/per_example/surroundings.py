@@ -1,5 +1,6 @@
 """What is changed around a pass and put back: compilation, training mode, random numbers."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -8,13 +9,10 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def run_eagerly(module: nn.Module) -> Iterator[None]:
-    """Run compiled modules as written: compiled code calls no hooks."""
-    compiled = any(
-        type(child).__name__ == "OptimizedModule" or child._compiled_call_impl is not None  # pyright: ignore[reportPrivateUsage]
-        for child in module.modules()
-    )
-    with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+def run_eagerly() -> Iterator[None]:
+    """Run compiled modules and functions as written: compiled code calls no hooks."""
+    may_be_compiled = "torch._dynamo" in sys.modules  # whose import takes seconds, and without which nothing is
+    with torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext():
         yield
 
 
