@@ -1,7 +1,9 @@
 """What several pages show in the same way; text out of a file is always shown as text."""
 
 from collections.abc import Sequence
+from functools import partial
 from html import escape
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,6 +14,8 @@ from gnoise.charts.chart import Chart
 from gnoise.charts.tables import call, evidence
 from gnoise.charts.tiles import Tile
 from gnoise.records import Recommendation, Remedy, Status
+
+from .findings import recommendations_file
 
 STYLE = """<style>
 .stMainBlockContainer {padding: 4rem 2.5rem 0.3rem 2.5rem}
@@ -88,6 +92,16 @@ def show_recommendation(recommendation: Recommendation) -> DeltaGenerator:
     code, beside = card.columns([3, 2], vertical_alignment="center")
     code.code(call(recommendation), language=None, wrap_lines=True)
     return beside
+
+
+def offer_recommendations(path: Path) -> None:
+    """Offer the remedies of a run as the file that training reads."""
+    st.download_button(
+        "Download recommendations.json",
+        data=partial(recommendations_file, path),
+        file_name="recommendations.json",
+        mime="application/json",
+    )
 
 
 def _in_theme(figure: go.Figure) -> go.Figure:

@@ -15,6 +15,7 @@ _PACKAGE = "gnoise._app" if Path(__file__).parent.name == "_app" else "app"
 _pages = import_module(f"{_PACKAGE}.pages")
 _elements = import_module(f"{_PACKAGE}.elements")
 _findings = import_module(f"{_PACKAGE}.findings")
+_warm_up = import_module(f"{_PACKAGE}.warm").warm_up
 _offered_runs = import_module(f"{_PACKAGE}.runs").offered_runs
 
 _SECONDS = 5.0
@@ -37,6 +38,7 @@ def main() -> None:
             st.set_page_config(page_title=f"{page.title} · {label} · gnoise", layout="wide")
             _say_state(run)
             page.run()
+            _warm_up()
     except UserError as error:
         _refuse(str(error))
 

@@ -36,9 +36,11 @@ def render(run: Run) -> None:
     every = layer_table(run.layers, found.estimates, found.recommendations)
     by_layer, by_name, by_kind = st.columns([2, 1, 1])
     with by_name:
-        text = st.text_input("Name contains", key="filter", placeholder="any name")
+        text = st.text_input("Name contains", key="filter", placeholder="any name", bind="query-params")
     with by_kind:
-        kinds = st.multiselect("Kind", sorted(every["kind"].unique()), key="kinds", placeholder="any kind")
+        kinds = st.multiselect(
+            "Kind", sorted(every["kind"].unique()), key="kinds", placeholder="any kind", bind="query-params"
+        )
     shown = _filtered(every, text, kinds)
     with by_layer:
         layer = run.layer(_selected(run.layers, found.recommendations, len(shown)))
@@ -60,9 +62,9 @@ def render(run: Run) -> None:
             key="estimates",
             column_order=list(table.columns[:-1]),
             column_config={
-                "quantity": st.column_config.TextColumn(width=230),
-                "value": st.column_config.TextColumn(width=75),
-                "95% interval": st.column_config.TextColumn(width=150),
+                "quantity": st.column_config.TextColumn(width=275),
+                "value": st.column_config.TextColumn(width=70),
+                "95% interval": st.column_config.TextColumn(width=130),
                 "unit": st.column_config.TextColumn(width=105),
                 "n": st.column_config.NumberColumn(width=40),
             },

@@ -1,7 +1,5 @@
 """The first screen: the verdict, four numbers, where to look, what to do."""
 
-from functools import partial
-
 import streamlit as st
 
 from gnoise.charts.heat_map import heat_map
@@ -11,8 +9,8 @@ from gnoise.charts.tiles import tiles
 from gnoise.records import Recommendation, Remedy, Severity
 from gnoise.runfile import Run
 
-from ..elements import show_chart, show_headline, show_lines, show_recommendation, show_tiles
-from ..findings import findings_of, recommendations_file
+from ..elements import offer_recommendations, show_chart, show_headline, show_lines, show_recommendation, show_tiles
+from ..findings import findings_of
 from ..pages import page_of
 
 _CARDS = 3
@@ -57,12 +55,7 @@ def _show_actions(run: Run, recommendations: tuple[Recommendation, ...]) -> None
     if len(active) > _CARDS:
         st.caption(f"and {len(active) - _CARDS} more, in the file and on the Layers page")
     if recommendations:
-        st.download_button(
-            "Download recommendations.json",
-            data=partial(recommendations_file, run.path),
-            file_name="recommendations.json",
-            mime="application/json",
-        )
+        offer_recommendations(run.path)
 
 
 def _link_to(layer: str, run: Run) -> None:

@@ -6,11 +6,14 @@ from gnoise.charts.ladder import ladder
 from gnoise.records import Recommendation, Remedy
 from gnoise.runfile import Run
 
-from ..elements import show_chart, show_lines, show_recommendation
+from ..elements import offer_recommendations, show_chart, show_lines, show_recommendation
 from ..findings import findings_of
 
 _SELECT = "ladder"
 _MODEL = "the whole model"
+_APPLY = """import gnoise
+
+gnoise.apply("recommendations.json", model, optimizer)  # in a terminal: gnoise apply --show recommendations.json"""
 
 
 def render(run: Run) -> None:
@@ -33,6 +36,11 @@ def render(run: Run) -> None:
             if recommendation.layer == layer:
                 show_recommendation(recommendation)
                 show_lines(_beside(recommendation))
+    if recommendations:
+        offer, code = st.columns([1, 3], vertical_alignment="center")
+        with offer:
+            offer_recommendations(run.path)
+        code.code(_APPLY, language="python")
     st.caption(
         "A gain is the progress per step at these weights, as a ratio to no remedy, from the recorded draws passed "
         "through remedy and optimizer; a trial says what it is worth in tokens."

@@ -10,7 +10,7 @@ from gnoise.charts.phrases import number
 from gnoise.records import Sketch, SketchSample, Status
 from gnoise.stats.intervals import Interval, jackknife
 from gnoise.stats.laws import LAWS, fit_law, law_survival
-from gnoise.stats.sketch import abs_quantiles, bucket_edges, leave_one_out, merge, total
+from gnoise.stats.sketch import abs_quantiles, bucket_edges, leave_one_out, merge, sketch_from_values, total
 
 NEAREST = 0.1
 """Medians from which on a curve is drawn."""
@@ -114,6 +114,14 @@ def fitted(view: View, law: str, x: Float[np.ndarray, " points"]) -> LawLine:
     words = next(each.words for each in LAWS if each.name == law)
     shapes = ", ".join(f"{name} {number(value)}" for name, value in fits[0].params.items() if name != "scale")
     return LawLine(f"{words}, {shapes}" if shapes else words, np.exp(logs[0]), np.exp(low), np.minimum(np.exp(high), 1))
+
+
+def tabulate_laws() -> None:
+    """Fit every law once to next to nothing: the tables that fits read are made at their first use, and kept."""
+    sketch = sketch_from_values(np.linspace(0.1, 3.0, 100).astype(np.float32))
+    for law in LAWS:
+        for scale_values in (None, 16):
+            fit_law(sketch, law.name, scale_values=scale_values)
 
 
 def why_none(sketches: Sequence[Sketch]) -> Status:
