@@ -69,6 +69,8 @@ class RunInfo:
             runs of before they were kept, and for a workload of one's own.
         path_steps: steps of that optimizer the weights moved on between the first draw and the last; 0 where they were
             frozen.
+        judged_under: optimizer that remedies are judged under, ``adamw``, ``sgd``, ``sign`` or ``muon``; empty is the
+            checkpoint's own.
     """
 
     model: str
@@ -93,6 +95,7 @@ class RunInfo:
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
     path_steps: int = 0
+    judged_under: str = ""
 
     @property
     def examples_trained(self) -> int | None:
@@ -274,13 +277,42 @@ class MatrixSample:
 
 
 @dataclass(frozen=True)
+class ProgressSample:
+    r"""What a matrix optimizer would have done to one matrix, arm by arm: ⟨G, u⟩ of its updates u.
+
+    The first half of a run's blocks of draws gives the gradient G, four times over; each of the others makes one update
+    of every arm. u has a spectral norm of about one.
+
+    Attributes:
+        arms: settings of :data:`gnoise.stats.evidence.MATRIX_ARMS`, the first of them none.
+        along: ⟨G, u⟩, with G first of draws whose entries were bounded, then of plain ones.
+        scale: median of the non-zero |noise| entries in the first half, for arms' parameters.
+        median_norm: of ‖g‖ in the first half, likewise.
+    """
+
+    arms: tuple[str, ...]
+    along: Float[np.ndarray, "blocks arms gradients parts"]
+    scale: float
+    median_norm: float
+
+
+@dataclass(frozen=True)
 class LayerSamples:
-    """All samples of one layer; ``matrix`` only where the tensor has two or more dimensions."""
+    """All samples of one layer.
+
+    Attributes:
+        norms: squared norms of draws and examples.
+        sketch: counts of every entry.
+        coordinates: the same entries in every draw.
+        matrix: only where the tensor has two or more dimensions.
+        progress: only of some matrices, and under a matrix optimizer.
+    """
 
     norms: NormSample
     sketch: SketchSample
     coordinates: CoordinateSample
     matrix: MatrixSample | None
+    progress: ProgressSample | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ class Status(StrEnum):
     NOT_CONVERGED = "not_converged"
     NO_OPTIMIZER_STATE = "no_optimizer_state"
     NOT_COLLECTED = "not_collected"
+    NOT_FOLLOWED = "not_followed"
+    TOO_SHORT_A_BLOCK = "too_short_a_block"
     NO_BULK = "no_bulk"
     ONE_LINE = "one_line"
     ONE_EXAMPLE = "one_example"
@@ -52,6 +54,8 @@ _ADVICE: dict[Status, str] = {
     Status.NOT_CONVERGED: "the fit did not settle: report this run file as a bug",
     Status.NO_OPTIMIZER_STATE: "the run holds no optimizer state: profile a checkpoint that was saved with Adam's",
     Status.NOT_COLLECTED: "this run is of before this was collected: profile the checkpoint again",
+    Status.NOT_FOLLOWED: "only some matrices are followed through the optimizer: profile with --include and this name",
+    Status.TOO_SHORT_A_BLOCK: "a block of draws is much less than momentum averages over: profile with --draws 256",
     Status.NO_BULK: "the noise has fewer directions than half of the matrix: profile with a larger --batch-size",
     Status.ONE_EXAMPLE: "one example makes more than half of the squared gradient norms: read that example first",
     Status.TOO_FEW_SEEDS: "fewer than two pairs of trainings: give the trial more --seeds or a larger --budget",

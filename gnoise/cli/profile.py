@@ -68,6 +68,14 @@ def profile(
             show_default="0",
         ),
     ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge remedies as under adamw, sgd, sign or muon.",
+            rich_help_panel=_HOW,
+            show_default="the checkpoint's own",
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …", rich_help_panel=_HOW, show_default="auto")] = None,
     mode: Annotated[
         str | None,
@@ -125,6 +133,7 @@ def profile(
         "batch_size": batch_size,
         "seed": seed,
         "path": path,
+        "optimizer": optimizer,
         "device": device,
         "mode": mode,
     }
@@ -170,6 +179,7 @@ def _collect(
             ["gnoise", "profile", str(source), *(f"--{k.replace('_', '-')}={v}" for k, v in typed.items())]
         ),
         path_steps=settings.path,
+        optimizer=settings.optimizer,
     )
     if info.examples is not None and info.draws * info.examples_per_draw > info.examples:
         talk.print(

@@ -26,6 +26,7 @@ class Settings(BaseModel):
     batch_size: int = Field(default=8, ge=2)
     seed: int = Field(default=0, ge=0)
     path: int = Field(default=0, ge=0)
+    optimizer: Literal["adamw", "sgd", "sign", "muon"] | None = None
     device: str = "auto"
     mode: Literal["train", "eval"] = "train"
     include: str | None = None

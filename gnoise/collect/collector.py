@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gnoise.collect.draw import Draw
 from gnoise.collect.draws import DrawEngine
+from gnoise.collect.followed import Followed, follow
 from gnoise.collect.layers import Parameter
 from gnoise.collect.matrices import MatrixNumbers, matrix_numbers, matrix_sample
 from gnoise.collect.scale import CoordinateScale
@@ -18,6 +19,7 @@ from gnoise.collect.trajectory import Trajectory
 from gnoise.collect.workload import Workload, move
 from gnoise.errors import UserError, unreadable
 from gnoise.records import CoordinateSample, DrawSample, LayerSamples, NormSample, SketchSample
+from gnoise.stats.evidence import Spectral
 
 BLOCKS = 8
 """Every run's draws are kept in eight blocks: intervals come from comparing them."""
@@ -51,6 +53,7 @@ class Collector:
         examples_per_draw: at least 2, so that signal and noise can be told apart.
         seed: of data order, coordinate choice and dropout.
         path_steps: of the checkpoint's optimizer, spread over the draws and undone at the end; 0 leaves weights fixed.
+        spectral: optimizer that some hidden matrices' gradients are followed through as well.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Collector:
         examples_per_draw: int = 8,
         seed: int = 0,
         path_steps: int = 0,
+        spectral: Spectral | None = None,
     ) -> None:
         check_draws(draws)
         if examples_per_draw < 2:
@@ -77,8 +81,15 @@ class Collector:
         )
         self._place = 0
         rng = np.random.default_rng(seed)
+        followed = {} if spectral is None else follow(parameters, spectral, draws=draws // BLOCKS)
         self._layers = [
-            _LayerCollector(p, rng, scale_pairs=draws // 4, second_moment=workload.second_moments.get(p.layer.name))
+            _LayerCollector(
+                p,
+                rng,
+                scale_pairs=draws // 4,
+                second_moment=workload.second_moments.get(p.layer.name),
+                followed=followed.get(p.layer.name),
+            )
             for p in parameters
         ]
 
@@ -159,7 +170,13 @@ class _LayerCollector:
     """All samples of one parameter tensor, fed from its ``.grad``."""
 
     def __init__(
-        self, parameter: Parameter, rng: np.random.Generator, *, scale_pairs: int, second_moment: Tensor | None
+        self,
+        parameter: Parameter,
+        rng: np.random.Generator,
+        *,
+        scale_pairs: int,
+        second_moment: Tensor | None,
+        followed: Followed | None = None,
     ) -> None:
         self.name = parameter.layer.name
         self._tensor = parameter.tensor
@@ -174,6 +191,7 @@ class _LayerCollector:
         self._scale = CoordinateScale(numel, self._tensor.shape[-1] if self._tensor.ndim > 1 else 1)
         self._entries = SketchCounter()
         self._standardised = SketchCounter()
+        self._followed = followed
         self._learning = True
         self._first: Tensor | None = None
         self._sum: Tensor | None = None
@@ -189,6 +207,8 @@ class _LayerCollector:
         self._parts.example_sq_norms.append(example_sq_norms)
         self._parts.draw_sq_norms.append(_sq_norm(flat))
         self._parts.values.append(flat[self._index_on_device].numpy(force=True))
+        if self._followed is not None:
+            self._followed.add(grad, math.sqrt(self._parts.draw_sq_norms[-1]), learning=learning)
         self._sum = grad.clone() if self._sum is None else self._sum.add_(grad)
         if self._first is None:
             self._first = grad
@@ -231,6 +251,7 @@ class _LayerCollector:
                 second_moment=self._second_moment,
             ),
             matrix=matrix_sample(*_sides(self._tensor), parts.numbers) if parts.numbers else None,
+            progress=None if self._followed is None else self._followed.take(),
         )
 
     def _add_noise(self, noise: Tensor) -> None:
@@ -242,6 +263,8 @@ class _LayerCollector:
             self._standardised.add(self._scale.standardise(flat))
         if noise.ndim >= 2:
             median = median_magnitude(counted)
+            if self._followed is not None and self._learning:
+                self._followed.learn_scale(median)
             first_of_block = not self._parts.numbers
             self._parts.numbers.append(
                 matrix_numbers(

@@ -18,6 +18,7 @@ from gnoise.collect.workload import Workload, move
 from gnoise.errors import ExitCode, UserError
 from gnoise.records import RunInfo, RunState
 from gnoise.runfile import RunWriter
+from gnoise.stats.evidence import OPTIMIZERS, spectral_optimizer
 
 if TYPE_CHECKING:
     from gnoise.runfile import Run
@@ -38,6 +39,7 @@ def profile(
     device: str = "auto",
     train: bool = True,
     path: int = 0,
+    optimizer: str | None = None,
     include: str | None = None,
     exclude: str | None = None,
     force: bool = False,
@@ -57,6 +59,7 @@ def profile(
         device: a torch device, or ``auto``.
         train: train mode, dropout and all; eval mode otherwise.
         path: steps of the checkpoint's optimizer to take between draws, undone at the end; 0 leaves weights frozen.
+        optimizer: judge remedies as under ``adamw``, ``sgd``, ``sign`` or ``muon``; the checkpoint's own without.
         include: regular expression on parameter names to keep.
         exclude: regular expression on parameter names to drop.
         force: replace a run file that exists.
@@ -83,6 +86,7 @@ def profile(
         seed=seed,
         command="gnoise.profile",
         path_steps=path,
+        optimizer=optimizer,
     )
     collect_run(workload, parameters, file, info=info, force=force, on_draw=on_draw)
     analyze(file)
@@ -124,6 +128,7 @@ def collect_run(
         examples_per_draw=info.examples_per_draw,
         seed=info.seed,
         path_steps=info.path_steps,
+        spectral=None if info.path_steps else spectral_optimizer(info.optimizer, info.judged_under),
     )
     layers = [p.layer for p in parameters]
     with ExitStack() as stack:
@@ -160,13 +165,17 @@ def run_info(
     seed: int,
     command: str,
     path_steps: int = 0,
+    optimizer: str | None = None,
 ) -> RunInfo:
     """Describe a run before it starts.
 
     Raises:
-        UserError: ``draws`` does not split into blocks, or the path has less than no steps.
+        UserError: ``draws`` does not split into blocks, the path has less than no steps, or nothing can be judged under
+            such an optimizer.
     """
     check_draws(draws)
+    if optimizer is not None and optimizer not in OPTIMIZERS:
+        raise UserError(f"expected --optimizer to be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}; try without")
     if path_steps < 0:
         raise UserError(f"expected --path to be a number of steps, got {path_steps}; try --path 64")
     first = parameters[0].tensor
@@ -193,6 +202,7 @@ def run_info(
         optimizer=dict(workload.optimizer),
         references=dict(workload.references),
         path_steps=path_steps,
+        judged_under=optimizer or "",
     )
 
 

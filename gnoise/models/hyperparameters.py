@@ -64,8 +64,8 @@ def _from_config(config: Mapping[str, object]) -> dict[str, JsonValue]:
 
 
 def _from_optimizer(optimizer: object) -> dict[str, JsonValue]:
-    if isinstance(optimizer, list) and optimizer:  # Lightning keeps a list of them
-        optimizer = optimizer[0]
+    if isinstance(optimizer, list) and optimizer:  # Lightning keeps a list of them, Muon has AdamW beside it
+        optimizer = max(optimizer, key=_is_muon)
     groups = optimizer.get("param_groups") if isinstance(optimizer, Mapping) else None
     mappings = [group for group in groups if isinstance(group, Mapping)] if isinstance(groups, list) else []
     if not mappings:
@@ -84,9 +84,16 @@ def _from_optimizer(optimizer: object) -> dict[str, JsonValue]:
 
 def _optimizer_name(group: Mapping[str, object]) -> str:
     # torch writes no name; the keys of a parameter group tell its own optimizers apart.
+    if "ns_steps" in group:
+        return "Muon"
     if "betas" in group and "decoupled_weight_decay" in group:
         return "AdamW" if group["decoupled_weight_decay"] else "Adam"
     return "SGD" if "nesterov" in group and "dampening" in group else ""
+
+
+def _is_muon(optimizer: object) -> bool:
+    groups = optimizer.get("param_groups") if isinstance(optimizer, Mapping) else None
+    return isinstance(groups, list) and any("ns_steps" in group for group in groups if isinstance(group, Mapping))
 
 
 def _number(value: object) -> float | None:

@@ -21,7 +21,7 @@ from gnoise.runfile.run import Run, open_run
 from gnoise.runfile.write import write_findings
 from gnoise.stats import STATISTICS, AnyStatistic, NormSums, Subject
 from gnoise.stats.discovery import control_discoveries
-from gnoise.stats.evidence import ARMS, LAYERWISE_LR, Ladders, simulated_optimizer
+from gnoise.stats.evidence import ARMS, LAYERWISE_LR, Arm, Ladders, simulated_optimizer, spectral_optimizer
 
 
 def analyze(path: str | Path, *, remedies: Sequence[str] | None = None) -> None:
@@ -54,8 +54,7 @@ def find_all(run: Run, remedies: Sequence[str] | None = None) -> tuple[list[Find
     for statistic in STATISTICS:
         if statistic.whole_model:
             found += _apply(statistic, model, {NormSample: run.model_norms})
-    sums, moving = NormSums(draws), run.info.path_steps > 0
-    ladders = Ladders(simulated_optimizer(run.info.optimizer), arms, rates=rates, moving=moving)
+    sums, ladders = NormSums(draws), _ladders(run, arms, rates=rates)
     for layer in run.layers:
         subject = Subject(layer=layer, row_labels=run.row_labels(layer), draws=draws, optimizer=run.info.optimizer)
         samples = run.samples(layer.name)
@@ -67,6 +66,17 @@ def find_all(run: Run, remedies: Sequence[str] | None = None) -> tuple[list[Find
     found += [*sums.estimates(), *of_layers]
     verdicts = control_discoveries([finding for finding in found if isinstance(finding, Verdict)])
     return [finding for finding in found if isinstance(finding, Estimate)] + verdicts, ladders.rows()
+
+
+def _ladders(run: Run, arms: Sequence[Arm], *, rates: bool) -> Ladders:
+    found, under = run.info.optimizer, run.info.judged_under
+    return Ladders(
+        simulated_optimizer(found, under),
+        arms,
+        rates=rates,
+        moving=run.info.path_steps > 0,
+        spectral=spectral_optimizer(found, under),
+    )
 
 
 def _check(remedies: Sequence[str] | None) -> None:

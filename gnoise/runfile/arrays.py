@@ -13,6 +13,7 @@ from gnoise.records import (
     LayerSamples,
     MatrixSample,
     NormSample,
+    ProgressSample,
     Sketch,
     SketchSample,
 )
@@ -124,7 +125,7 @@ def flatten_layer(samples: LayerSamples) -> dict[str, Array]:
             series = getattr(samples.matrix, name)
             if series is not None:
                 named[f"matrix.{name}"] = series
-    return named
+    return named | ({} if samples.progress is None else _flatten_progress(samples.progress))
 
 
 def assemble_layer(blocks: Blocks, *, draws: DrawSample, model_draw_sq_norms: Array) -> LayerSamples:
@@ -141,6 +142,7 @@ def assemble_layer(blocks: Blocks, *, draws: DrawSample, model_draw_sq_norms: Ar
             second_moment=_once(blocks, "coordinates.second_moment"),
         ),
         matrix=assemble_matrix(blocks),
+        progress=_assemble_progress(blocks),
     )
 
 
@@ -178,6 +180,26 @@ def assemble_matrix(blocks: Blocks) -> MatrixSample | None:
         for name in _MATRIX_SERIES
     }
     return MatrixSample(rows=rows, columns=columns, **series)  # pyright: ignore[reportArgumentType]
+
+
+def _flatten_progress(progress: ProgressSample) -> dict[str, Array]:
+    return {
+        "progress.arms": np.frombuffer("\n".join(progress.arms).encode(), dtype=np.uint8),
+        "progress.along": progress.along,
+        "progress.scale": np.array([progress.scale]),
+        "progress.median_norm": np.array([progress.median_norm]),
+    }
+
+
+def _assemble_progress(blocks: Blocks) -> ProgressSample | None:
+    if "progress.arms" not in blocks:
+        return None
+    return ProgressSample(
+        arms=tuple(blocks["progress.arms"][0].tobytes().decode().split("\n")),
+        along=np.concatenate(blocks["progress.along"]),
+        scale=float(blocks["progress.scale"][0][0]),
+        median_norm=float(blocks["progress.median_norm"][0][0]),
+    )
 
 
 def _flatten_sketch(prefix: str, sketch: Sketch) -> dict[str, Array]:

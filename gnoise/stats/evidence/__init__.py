@@ -4,7 +4,18 @@ from gnoise.stats.evidence.along_path import measure_along
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
 from gnoise.stats.evidence.gain import BATCH, Gain, batch_gains, best_gain, equivalent_batch, gains, setting_gains
 from gnoise.stats.evidence.ladder import Ladders
-from gnoise.stats.evidence.optimizers import Simulated, adam, sgd, sign, simulated_optimizer
+from gnoise.stats.evidence.matrix_arms import GAMMAS, MATRIX_ARMS, MatrixArm, Met, is_followed
+from gnoise.stats.evidence.matrix_progress import matrix_progress
+from gnoise.stats.evidence.optimizers import (
+    OPTIMIZERS,
+    Simulated,
+    Spectral,
+    adam,
+    sgd,
+    sign,
+    simulated_optimizer,
+    spectral_optimizer,
+)
 from gnoise.stats.evidence.progress import Progress, add_progress, measure_progress
 from gnoise.stats.evidence.rates import EVERY_RATE, LAYERWISE_LR, RATES, every_rate_progress, rate_progress
 
@@ -12,15 +23,21 @@ __all__ = [
     "ARMS",
     "BATCH",
     "EVERY_RATE",
+    "GAMMAS",
     "LAYERWISE_LR",
+    "MATRIX_ARMS",
     "NONE",
+    "OPTIMIZERS",
     "RATES",
     "Arm",
     "Gain",
     "Gradients",
     "Ladders",
+    "MatrixArm",
+    "Met",
     "Progress",
     "Simulated",
+    "Spectral",
     "adam",
     "add_progress",
     "batch_gains",
@@ -28,6 +45,8 @@ __all__ = [
     "equivalent_batch",
     "every_rate_progress",
     "gains",
+    "is_followed",
+    "matrix_progress",
     "measure_along",
     "measure_progress",
     "rate_progress",
@@ -35,4 +54,5 @@ __all__ = [
     "sgd",
     "sign",
     "simulated_optimizer",
+    "spectral_optimizer",
 ]

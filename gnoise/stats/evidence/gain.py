@@ -9,13 +9,13 @@ from scipy.special import stdtr
 
 from gnoise.records import JsonValue, Status
 from gnoise.stats.evidence.arms import Arm
-from gnoise.stats.evidence.progress import LEFT_OUT, Progress
+from gnoise.stats.evidence.progress import BLOCKS, Progress
 from gnoise.stats.intervals import Interval, t_interval
 
 BATCH = "batch"
 """What the anchors are called: a larger batch is no remedy, but everybody knows what one is worth."""
 ANCHORS = (2.0, 4.0)
-_FREEDOM = LEFT_OUT.shape[0] // 2
+_FREEDOM = BLOCKS // 2
 """Of the two blocks that make a gradient one difference is left, and that is the part intervals hinge on."""
 
 
@@ -108,7 +108,7 @@ def batch_gains(progress: Progress) -> list[Gain]:
     for times in ANCHORS:
         left = np.log(size_left / (steady_left + (size_left - steady_left) / times))
         value = float(np.log(size / (steady + (size - steady) / times)))
-        stderr = float(np.sqrt(LEFT_OUT.max()) * np.linalg.norm(left - value))
+        stderr = float(np.sqrt(progress.left_out.max()) * np.linalg.norm(left - value))
         log = t_interval(value, stderr, _FREEDOM)
         found.append(
             Gain(
@@ -161,7 +161,7 @@ def _problem(progress: Progress) -> Status:
     left = progress.along_left
     if progress.along[0].min() <= 0.0 or left[:, 0].mean(axis=-1).min() <= 0.0:
         return Status.NO_SIGNAL
-    sure = any(_jackknife(along, left[:, arm]).low > 0.0 for arm, along in enumerate(progress.along))
+    sure = any(_jackknife(along, left[:, arm], progress.left_out).low > 0.0 for arm, along in enumerate(progress.along))
     return Status.OK if sure else Status.NO_SIGNAL
 
 
@@ -178,7 +178,7 @@ def _judge(progress: Progress, places: Sequence[int]) -> Gain:
     replicates = np.take_along_axis(left, again[None], axis=0)[0].T
     if not (np.isfinite(value).all() and np.isfinite(replicates).all()):
         return Gain(arm.remedy, None, None, None, None, Status.NO_SIGNAL, setting=arm.setting)
-    log = _jackknife(value, replicates)
+    log = _jackknife(value, replicates, progress.left_out)
     interval = _ratio(log)
     batches = [equivalent_batch(progress, x) for x in (interval.value, interval.low, interval.high)]
     known = [batch for batch in batches if batch is not None]
@@ -201,7 +201,11 @@ def _ratio(log: Interval) -> Interval:
     return Interval(value, value * log.stderr, float(np.exp(log.low)), float(np.exp(log.high)))
 
 
-def _jackknife(full: Float[np.ndarray, " folds"], left: Float[np.ndarray, "blocks folds"]) -> Interval:
+def _jackknife(
+    full: Float[np.ndarray, " folds"],
+    left: Float[np.ndarray, "blocks folds"],
+    left_out: Float[np.ndarray, "blocks folds"],
+) -> Interval:
     r"""Build the interval of a mean over folds from what leaving out each block changes in either fold.
 
     A block is one of k in a fold, and k is not the same in both, so that each change has its own factor:
@@ -214,11 +218,12 @@ def _jackknife(full: Float[np.ndarray, " folds"], left: Float[np.ndarray, "block
     Args:
         full: of all draws, by fold.
         left: with each block left out.
+        left_out: :attr:`Progress.left_out`.
 
     References:
         Efron & Stein 1981, equation 1.4; the sum over parts is the stratified form.
     """
-    stderr = float(np.linalg.norm((np.sqrt(LEFT_OUT) * (left - full)).mean(axis=1)))
+    stderr = float(np.linalg.norm((np.sqrt(left_out) * (left - full)).mean(axis=1)))
     return t_interval(float(full.mean()), stderr, _FREEDOM)
 
 

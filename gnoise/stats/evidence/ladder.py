@@ -22,8 +22,10 @@ from gnoise.stats.discovery import benjamini_hochberg
 from gnoise.stats.evidence.along_path import measure_along
 from gnoise.stats.evidence.arms import ARMS, Arm
 from gnoise.stats.evidence.gain import Gain, batch_gains, best_gain, gains, setting_gains
-from gnoise.stats.evidence.optimizers import Simulated
-from gnoise.stats.evidence.progress import Progress, add_progress, measure_progress
+from gnoise.stats.evidence.matrix_arms import is_followed
+from gnoise.stats.evidence.matrix_progress import matrix_progress
+from gnoise.stats.evidence.optimizers import Simulated, Spectral
+from gnoise.stats.evidence.progress import Progress, add_progress, keep_arms, measure_progress
 from gnoise.stats.evidence.rates import every_rate_progress, rate_progress
 
 _ALONE = 0.5
@@ -40,12 +42,20 @@ class Ladders:
         arms: to be judged.
         rates: whether learning rates of single layers are judged as well.
         moving: whether the weights moved on between one pair of draws and the next.
+        spectral: what hidden matrices go through instead, if anything; the model is then judged by these alone, because
+            their updates are not measured in the same norm as the others'.
     """
 
     def __init__(
-        self, optimizer: Simulated, arms: Sequence[Arm] = ARMS, *, rates: bool = True, moving: bool = False
+        self,
+        optimizer: Simulated,
+        arms: Sequence[Arm] = ARMS,
+        *,
+        rates: bool = True,
+        moving: bool = False,
+        spectral: Spectral | None = None,
     ) -> None:
-        self._optimizer, self._arms, self._rates = optimizer, tuple(arms), rates
+        self._optimizer, self._arms, self._rates, self._spectral = optimizer, tuple(arms), rates, spectral
         self._progress = measure_along if moving else measure_progress
         self._rows: list[Evidence] = []
         self._parts: dict[str, Progress] = {}
@@ -58,12 +68,16 @@ class Ladders:
             layer: whose samples these are.
             samples: only coordinates and norms are looked at.
         """
-        progress = self._measure(samples.norms, samples.coordinates)
+        matrix = self._spectral is not None and is_followed(layer)
+        progress = self._follow(samples) if matrix else self._measure(samples.norms, samples.coordinates)
         if isinstance(progress, Status):
             self._problems.append(progress)
             self._rows.append(_nothing(layer.name, progress))
             return
-        self._parts[layer.name] = progress.scaled(layer.numel / samples.coordinates.index.size)
+        if matrix:
+            self._parts[layer.name] = progress
+        elif self._spectral is None:
+            self._parts[layer.name] = progress.scaled(layer.numel / samples.coordinates.index.size)
         self._rows += _rows(layer.name, progress, lambda arm: _suits(arm, layer))
 
     def rows(self) -> list[Evidence]:
@@ -79,6 +93,15 @@ class Ladders:
             for name, part in self._parts.items():
                 of_layers += _of_rates(name, rate_progress(whole, part))
         return [*of_model, *_adjusted(of_layers)]
+
+    def _follow(self, samples: LayerSamples) -> Progress | Status:
+        if self._spectral is None:
+            raise RuntimeError("follow without a matrix optimizer")
+        if _one_example(samples.norms, samples.coordinates.values):
+            return Status.ONE_EXAMPLE
+        draws = samples.norms.draw_sq_norms.size
+        progress = matrix_progress(samples.progress, self._spectral, draws=draws)
+        return progress if isinstance(progress, Status) else keep_arms(progress, self._arms)
 
     def _measure(self, norms: NormSample, coordinates: CoordinateSample) -> Progress | Status:
         if _one_example(norms, coordinates.values):

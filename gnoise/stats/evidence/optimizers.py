@@ -89,13 +89,58 @@ def sign(momentum: float = 0.9) -> Simulated:
     return Simulated(f"sign (momentum {momentum:g})", momentum, signs_only=True)
 
 
-def simulated_optimizer(found: Mapping[str, JsonValue]) -> Simulated:
+OPTIMIZERS = ("adamw", "sgd", "sign", "muon")
+"""What remedies can be judged under."""
+
+
+@dataclass(frozen=True)
+class Spectral:
+    """Muon: momentum, then the update's singular values made equal.
+
+    Attributes:
+        momentum: decay of the average of gradients; the update looks one gradient ahead (Nesterov).
+
+    References:
+        Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
+    """
+
+    momentum: float = 0.95
+
+    @property
+    def horizon(self) -> float:
+        r"""Gradients that its average is worth: one over the sum of their squared weights.
+
+        The latest has $1 - \mu^2$, the one k before it $(1 - \mu)\mu^{k+1}$.
+        """
+        decay = self.momentum
+        return 1.0 / ((1.0 - decay**2) ** 2 + decay**4 * (1.0 - decay) / (1.0 + decay))
+
+
+def spectral_optimizer(found: Mapping[str, JsonValue], under: str = "") -> Spectral | None:
+    """Say whether hidden matrices are stepped by Muon, and with which momentum.
+
+    Args:
+        found: hyper-parameters as in :attr:`gnoise.records.RunInfo.optimizer`.
+        under: :attr:`gnoise.records.RunInfo.judged_under`.
+    """
+    own = str(found.get("name", "")).lower()
+    if (under or own) != "muon":
+        return None
+    momentum = found.get("momentum") if own == "muon" else None
+    return Spectral(float(momentum)) if isinstance(momentum, int | float) else Spectral()
+
+
+def simulated_optimizer(found: Mapping[str, JsonValue], under: str = "") -> Simulated:
     """Choose the checkpoint's own optimizer, AdamW where it names none or one that is not simulated.
 
     Args:
         found: hyper-parameters as in :attr:`gnoise.records.RunInfo.optimizer`.
+        under: :attr:`gnoise.records.RunInfo.judged_under`; of its own hyper-parameters where that is the checkpoint's
+            too. Under Muon it is AdamW, which steps whatever is no hidden matrix.
     """
     name = str(found.get("name", "")).lower()
+    if under and under != name and not (under == "adamw" and name == "adam"):
+        return {"sgd": sgd(0.9), "sign": sign()}.get(under, adam())
     momentum = found.get("momentum", 0.0)
     if name == "sgd":
         return sgd(float(momentum) if isinstance(momentum, int | float) else 0.0)

@@ -55,6 +55,7 @@ class Progress:
         size_left: likewise.
         params: of each arm, as ``gnoise.apply`` needs them; empty where layers differ.
         draws: used, of both folds.
+        left_out: (k - 1)/k for a block that is one of k in a fold; 0 where it has no part in it.
     """
 
     arms: tuple[Arm, ...]
@@ -66,6 +67,7 @@ class Progress:
     size_left: Float[np.ndarray, "blocks arms folds"]
     params: tuple[Mapping[str, JsonValue], ...]
     draws: int
+    left_out: Float[np.ndarray, "blocks folds"]
 
     def scaled(self, factor: float) -> "Progress":
         """Stand for more coordinates than were sampled."""
@@ -110,7 +112,9 @@ def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Seque
     middle = np.stack([fold.middle for fold in folds])  # folds, own blocks, arms, coords
     steady = summed(middle[0].mean(axis=0) * middle[1].mean(axis=0), curvature)
     size = np.stack([fold.size for fold in folds], axis=-1)
-    along = _told([np.stack([fold.along[of] for fold in folds], axis=-1) for of in range(len(_GRADIENTS))], size)
+    along = believed(
+        [np.stack([fold.along[of] for fold in folds], axis=-1) for of in range(len(_GRADIENTS))], size, LEFT_OUT
+    )
     # A fold seen twice has each draw's echo in its momentum; the excess of its noise is known and taken out.
     extra = _echo(optimizer.momentum, draws // _FOLDS)
     noise = np.maximum(size[0] - steady[:, None], 0.0)
@@ -125,6 +129,7 @@ def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Seque
         size_left=size[1:] * factor,
         params=tuple(arm.params(gradients) for arm in every),
         draws=draws,
+        left_out=LEFT_OUT,
     )
 
 
@@ -144,6 +149,27 @@ def add_progress(parts: Sequence[Progress]) -> Progress:
         size_left=np.sum([part.size_left for part in parts], axis=0),
         params=tuple(_shared([part.params[place] for part in parts]) for place in range(len(parts[0].arms))),
         draws=min(part.draws for part in parts),
+        left_out=parts[0].left_out,
+    )
+
+
+def keep_arms(progress: Progress, arms: Sequence[Arm]) -> Progress:
+    """Leave out what is not to be judged.
+
+    Args:
+        progress: of any arms, the first of them none, which stays.
+        arms: those that are wanted.
+    """
+    kept = [place for place, arm in enumerate(progress.arms) if place == 0 or arm in arms]
+    return replace(
+        progress,
+        arms=tuple(progress.arms[place] for place in kept),
+        along=progress.along[kept],
+        size=progress.size[kept],
+        steady=progress.steady[kept],
+        along_left=progress.along_left[:, kept],
+        size_left=progress.size_left[:, kept],
+        params=tuple(progress.params[place] for place in kept),
     )
 
 
@@ -249,17 +275,25 @@ def _left_out(by_block: Float[np.ndarray, "own arms"], fold: int) -> Float[np.nd
     return left
 
 
-def _told(
-    along: Sequence[Float[np.ndarray, "left arms folds"]], size: Float[np.ndarray, "left arms folds"]
-) -> np.ndarray:
-    """Choose the gradient that is believed: the median's, unless the mean's gain of some arm is surely another."""
+def believed(
+    along: Sequence[Float[np.ndarray, "left arms folds"]],
+    size: Float[np.ndarray, "left arms folds"],
+    left_out: Float[np.ndarray, "blocks folds"],
+) -> Float[np.ndarray, "left arms folds"]:
+    """Choose the gradient that is believed: the robust one, unless the mean's gain of some arm is surely another.
+
+    Args:
+        along: E⟨G, u⟩ with either gradient, the robust one first; of all draws, then with each block left out.
+        size: E‖u‖² likewise.
+        left_out: :attr:`Progress.left_out`.
+    """
     robust, plain = along
     apart = _log_gain(plain, size) - _log_gain(robust, size)
     known = np.isfinite(apart).all(axis=0)
     if not known.any():
         return robust
     apart = apart[:, known]
-    weights = LEFT_OUT.mean(axis=1)[:, None]
+    weights = left_out.mean(axis=1)[:, None]
     stderr = np.sqrt((weights * np.square(apart[1:] - apart[1:].mean(axis=0))).sum(axis=0))
     sure = (np.abs(apart[0]) > _SURELY * stderr) & (np.abs(apart[0]) > _MATERIAL)
     return plain if sure.any() else robust

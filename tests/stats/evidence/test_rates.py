@@ -18,6 +18,7 @@ from gnoise.stats.evidence import (
     rate_progress,
     setting_gains,
 )
+from gnoise.stats.evidence.progress import LEFT_OUT
 from tests.stats.evidence.planted import planted
 
 
@@ -33,6 +34,7 @@ def _known(along: float, size: float) -> Progress:
         size_left=np.full((8, 1, 2), size),
         params=({},),
         draws=64,
+        left_out=LEFT_OUT,
     )
 
 
