@@ -21,6 +21,7 @@ from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
 from gnoise.stats.evidence.optimizers import Simulated
 from gnoise.stats.evidence.progress import (
     BLOCKS,
+    LEFT_OUT,
     Progress,
     Values,
     curvature_of,
@@ -79,6 +80,7 @@ def measure_along(sample: CoordinateSample, optimizer: Simulated, arms: Sequence
         size_left=left[1],
         params=tuple(arm.params(gradients) for arm in every),
         draws=2 * pairs,
+        left_out=LEFT_OUT,
     )
 
 
