@@ -101,6 +101,7 @@ def offer_recommendations(path: Path) -> None:
         data=partial(recommendations_file, path),
         file_name="recommendations.json",
         mime="application/json",
+        on_click="ignore",  # a rerun would forget the file while it is being made
     )
 
 

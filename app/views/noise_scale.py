@@ -96,4 +96,5 @@ def _show_schedule(info: RunInfo, moments: Sequence[Moment]) -> None:
         data=to_json(schedule_document(schedule)),
         file_name="schedule.json",
         mime="application/json",
+        on_click="ignore",
     )

@@ -57,6 +57,8 @@ def app(
             "server.fileWatcherType": "none",
             "browser.gatherUsageStats": False,
             "client.toolbarMode": "viewer",
+            # A layer is picked by a click on its row as well, which sets what the picker itself starts with.
+            "global.disableWidgetStateDuplicationWarning": True,
             "logger.hideWelcomeMessage": True,
             "logger.level": "warning",
         }
