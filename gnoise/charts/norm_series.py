@@ -13,7 +13,7 @@ from gnoise.charts.tables import advice
 from gnoise.records import DrawSample, Estimate, NormSample, RunInfo
 
 _BLUE, _ORANGE = "rgb(43, 140, 190)", "rgb(230, 97, 1)"
-_NAMED = 8
+_NAMED, _MOST_NAMED = 8, 500
 _COLUMNS = ["draw", "norm", "times_median", "loudest_example", "its_norm", "its_loss"]
 
 
@@ -67,14 +67,15 @@ def _draw(table: pd.DataFrame, clip: float | None, info: RunInfo) -> go.Figure:
         for example, norm, loss in table[["loudest_example", "its_norm", "its_loss"]].itertuples(index=False, name=None)
     ]
     for places, colour, symbol in ((kept, _BLUE, "circle"), (named, _ORANGE, "diamond")):
+        is_named = len(places) <= _MOST_NAMED
         figure.add_scatter(
             x=places,
             y=values[places],
-            mode="lines+markers" if colour == _BLUE and values.size <= 500 else "markers",
+            mode="lines+markers" if colour == _BLUE and values.size <= _MOST_NAMED else "markers",
             line={"width": 1, "color": colour},
             marker={"size": 4 if colour == _BLUE else 9, "color": colour, "symbol": symbol},
-            text=[said[place] for place in places],
-            hovertemplate="draw %{x}: %{y:.4g}; loudest %{text}<extra></extra>",
+            text=[said[place] for place in places] if is_named else None,
+            hovertemplate=f"draw %{{x}}: %{{y:.4g}}{'; loudest %{text}' if is_named else ''}<extra></extra>",
         )
     if clip is not None:
         words = f"clip threshold {clip:g}"

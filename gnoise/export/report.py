@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 import pandas as pd
+from plotly.io import templates
 from plotly.offline import get_plotlyjs
 
 from gnoise.charts.answers import answer_sentence
@@ -61,7 +62,9 @@ code {font-size: .85rem; background: #8882; padding: .1rem .3rem; border-radius:
 """
 _DRAW = """
 for (const place of document.querySelectorAll('.plot')) {
+  const {template} = JSON.parse(document.getElementById('gnoise-template').textContent);
   const figure = JSON.parse(place.querySelector('script').textContent);
+  figure.layout.template = template;
   place.style.height = figure.layout.height + 'px';
   Plotly.newPlot(place, figure.data, figure.layout, {displayModeBar: false, responsive: true});
 }
@@ -130,10 +133,17 @@ def _page(title: str, body: Sequence[str], document: str, *, scripts: bool) -> s
             f"<title>gnoise: {escape(title)}</title><style>{_STYLE}</style></head><body>",
             *body,
             f'<script type="application/json" id="gnoise-run">{_in_script(document)}</script>',
-            f"<script>{get_plotlyjs()}</script><script>{_DRAW}</script>" if scripts else "",
+            _drawing() if scripts else "",
             "</body></html>",
         ]
     )
+
+
+def _drawing() -> str:
+    """Plotly, what all its figures look like, and the lines that draw them."""
+    looks = _in_script(json.dumps({"template": templates[templates.default].to_plotly_json()}))
+    shared = f'<script type="application/looks+json" id="gnoise-template">{looks}</script>'
+    return f"{shared}<script>{get_plotlyjs()}</script><script>{_DRAW}</script>"
 
 
 def _in_script(text: str) -> str:
@@ -175,7 +185,9 @@ def _chart(chart: Chart, draw: Draw) -> str:
 def _plot(chart: Chart) -> str:
     """Leave a place for Plotly to draw in."""
     chart.figure.update_layout(font={"color": GREY})  # readable on white and on black
-    figure = _in_script(chart.figure.to_json() or "{}")
+    drawn = json.loads(chart.figure.to_json() or "{}")
+    drawn["layout"].pop("template", None)  # the same for all, and longer than most: it stands once, at the end
+    figure = _in_script(json.dumps(drawn))
     place = f'<script type="application/json">{figure}</script>'
     return f'<div class="plot" role="img" aria-label="{escape(chart.finding)}">{place}</div>'
 
