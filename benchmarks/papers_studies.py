@@ -11,7 +11,7 @@ from papers_arms import BEFORE_MUON, RATES_ALONE, SHRINKING, WHOLE, clip_globall
 from papers_claims import CLIP, DECAYS, LAYERS, SHRINK, STABLE, Claim
 from papers_rounding import in_fp4, in_fp16
 from papers_small import balance, forecaster
-from papers_tasks import SMALL, digits, gpt, gpt_from, llama
+from papers_tasks import digits, gpt, gpt_from, llama, small_gpt
 from papers_trainings import ADAM, ADAMW, MUON, Arm, Problem
 
 from gnoise.stats.trial import NONE
@@ -106,9 +106,6 @@ STUDIES: tuple[Study, ...] = (
         steps=120,
         rate=5e-4,
     ),
-    Range("range-digits", STABLE, "digits-cnn from scratch, AdamW", digits, ADAMW, 50, RATE, _grid(1e-4, 2.0, 11)),
-    Range("range-series", STABLE, "forecaster, AdamW", forecaster, ADAMW, 200, RATE, _grid(1e-4, 2.0, 12)),
-    Range("range-policy", STABLE, "policy gradients, AdamW", balance, ADAMW, 40, RATE, _grid(1e-3, 2.0, 10), decay=0.0),
     Savings(
         "muon-scratch",
         (CLIP, LAYERS, LAYERS),
@@ -118,18 +115,32 @@ STUDIES: tuple[Study, ...] = (
         steps=120,
         rate=4e-3,
     ),
-    Range(
-        "range-gpt", STABLE, "GPT 0.3 M from scratch, AdamW", lambda: gpt(SMALL), ADAMW, steps=40, axis=RATE, grid=_WIDE
-    ),
+    Range("range-digits", STABLE, "digits-cnn from scratch, AdamW", digits, ADAMW, 50, RATE, _grid(1e-4, 2.0, 11)),
+    Range("range-series", STABLE, "forecaster, AdamW", forecaster, ADAMW, 200, RATE, _grid(1e-4, 2.0, 12)),
+    Range("range-policy", STABLE, "policy gradients, AdamW", balance, ADAMW, 40, RATE, _grid(1e-3, 2.0, 10), decay=0.0),
+    Range("range-gpt", STABLE, "GPT 0.16 M from scratch, AdamW", small_gpt, ADAMW, steps=40, axis=RATE, grid=_WIDE),
     Range(
         "decay-adam",
         DECAYS,
-        "GPT 0.3 M, Adam, decay in the gradient",
-        lambda: gpt(SMALL),
+        "GPT 0.16 M, Adam, decay in the gradient",
+        small_gpt,
         ADAM,
         40,
         DECAY,
         _grid(1e-5, 10**0.5, 10),
+    ),
+    Range(
+        "range-fp16", STABLE, "GPT 0.16 M, FP16's range, AdamW", lambda: in_fp16(small_gpt()), ADAMW, 40, RATE, _WIDE
+    ),
+    Range("range-fp4", STABLE, "GPT 0.16 M, FP4, AdamW", lambda: in_fp4(small_gpt()), ADAMW, 40, RATE, _WIDE),
+    Savings(
+        "llama-scratch",
+        (LAYERS, LAYERS),
+        "Llama 1.1 M from scratch, Muon",
+        llama,
+        (Arm(NONE, MUON), RATES_ALONE, WHOLE),
+        steps=80,
+        rate=4e-3,
     ),
     Savings(
         "shrink-early",
@@ -140,22 +151,11 @@ STUDIES: tuple[Study, ...] = (
         steps=120,
         rate=1e-3,
     ),
-    Range("range-fp16", STABLE, "GPT 0.3 M, FP16's range, AdamW", lambda: in_fp16(gpt(SMALL)), ADAMW, 40, RATE, _WIDE),
-    Savings(
-        "llama-scratch",
-        (LAYERS, LAYERS),
-        "Llama 1.1 M from scratch, Muon",
-        llama,
-        (Arm(NONE, MUON), RATES_ALONE, WHOLE),
-        steps=100,
-        rate=4e-3,
-    ),
-    Range("range-fp4", STABLE, "GPT 0.3 M, FP4, AdamW", lambda: in_fp4(gpt(SMALL)), ADAMW, 40, RATE, _WIDE),
     Range(
         "decay-adamw",
         DECAYS,
-        "GPT 0.3 M, AdamW, decay apart",
-        lambda: gpt(SMALL),
+        "GPT 0.16 M, AdamW, decay apart",
+        small_gpt,
         ADAMW,
         40,
         DECAY,

@@ -23,21 +23,23 @@ from gnoise.models.gpt import GPT, GPTConfig
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_checkpoints"
 DOCS = SAMPLES / "gpt-docs"
 SHIPPED = GPTConfig(block_size=128, vocab_size=2048, n_layer=5, n_head=4, n_embd=112)
-SMALL = GPTConfig(block_size=64, vocab_size=2048, n_layer=3, n_head=4, n_embd=64)
-WINDOW, SEQUENCES, HELD_OUT = 64, 8, 192
-"""Tokens of a sequence, sequences of a step, and held-out sequences."""
+SMALL = GPTConfig(block_size=64, vocab_size=2048, n_layer=2, n_head=4, n_embd=48)
+WINDOW, SEQUENCES = 64, 8
+"""Tokens of a sequence, and sequences of a step."""
+HELD_OUT, HELD_OUT_SMALL = 192, 64
+"""Sequences; where losses differ as much as over a grid fewer do."""
 
 # Language models ---------------------------------------------------------------------------------------
 
 
-def gpt(config: GPTConfig = SHIPPED) -> Problem:
-    """Return a GPT from scratch on gpt-docs' tokens."""
+def gpt() -> Problem:
+    """Return gpt-docs' model from scratch, on its tokens."""
+    return _language(lambda seed: _seeded_gpt(SHIPPED, seed))
 
-    def make(seed: int) -> nn.Module:
-        torch.manual_seed(seed)
-        return GPT(config)
 
-    return _language(make)
+def small_gpt() -> Problem:
+    """Return a sixth of it, for grids."""
+    return _language(lambda seed: _seeded_gpt(SMALL, seed), held_out=HELD_OUT_SMALL)
 
 
 def gpt_from(moment: str) -> Problem:
@@ -69,8 +71,15 @@ def language_loss(module: nn.Module, batch: Batch) -> Tensor:
     return functional.cross_entropy(logits.flatten(0, 1), batch[1].flatten())
 
 
-def _language(make: Callable[[int], nn.Module], state: Callable[[], State] = dict) -> Problem:
-    return Problem(SEQUENCES, make, language_loss, _windows, _language_held_out, state)
+def _language(
+    make: Callable[[int], nn.Module], *, state: Callable[[], State] = dict, held_out: int = HELD_OUT
+) -> Problem:
+    return Problem(SEQUENCES, make, language_loss, _windows, lambda module: _held_out(module, held_out), state)
+
+
+def _seeded_gpt(config: GPTConfig, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return GPT(config)
 
 
 def _windows(seed: int) -> Iterator[Batch]:
@@ -82,9 +91,8 @@ def _windows(seed: int) -> Iterator[Batch]:
 
 
 @torch.no_grad()
-def _language_held_out(module: nn.Module) -> float:
-    tokens = _tokens("val")
-    count = HELD_OUT * WINDOW
+def _held_out(module: nn.Module, sequences: int) -> float:
+    tokens, count = _tokens("val"), sequences * WINDOW
     inputs, targets = tokens[:count].view(-1, WINDOW), tokens[1 : count + 1].view(-1, WINDOW)
     losses = [
         language_loss(module, (x, y)).item()
