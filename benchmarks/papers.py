@@ -61,6 +61,8 @@ def main() -> None:
             _rows(study, work, may_train=True)
             _publish(studies, work, save=not options.quick)
         if options.publish:
+            if not any(work.glob("*.jsonl")):
+                raise SystemExit(f"expected trainings in {work}, got none; try --work FOLDER, or without --publish")
             _publish(studies, work, save=True)
 
 

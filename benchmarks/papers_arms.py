@@ -46,4 +46,5 @@ SHRINKING = (
     Arm("shrunk, saturating", ADAMW, _saturating, _GAINS),
 )
 BEFORE_MUON = Arm("entries clipped", MUON, _clip_matrices, _GAINS)
-RATES_ALONE, WHOLE = Arm("noise-adaptive rates on Muon", LAYERWISE), Arm("LANTON whole", LANTON)
+RATES_ALONE = Arm("noise-adaptive rates on Muon", LAYERWISE)
+WHOLE = Arm("LANTON whole", LANTON, note="embeddings by sign, at the same rate")

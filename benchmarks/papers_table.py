@@ -8,7 +8,7 @@ import numpy as np
 from papers_claims import Claim
 from papers_runs import Chosen, Done, best_on_grid, longer, over_grid, trainings
 from papers_studies import RATE, Range, Savings
-from papers_trainings import Ended
+from papers_trainings import Arm, Ended
 from scipy.special import stdtrit
 
 from gnoise.records import Status
@@ -83,7 +83,7 @@ def savings_rows(study: Savings, done: Done) -> tuple[list[Row], dict[str, objec
     chosen, found = trainings(study, done)
     trial = _trial(study.steps, study.seeds, chosen[NONE].rate, found)
     rows = [
-        _saved(claim, study.title, arm.name, trial, chosen[arm.name], len(arm.settings) > 1)
+        _saved(claim, study.title, arm.name, trial, label=_label(arm), remark=_chosen(arm, chosen))
         for claim, arm in zip(study.claims, study.arms[1:], strict=True)
     ]
     return rows, {
@@ -165,23 +165,29 @@ def _at_best(study: Range, found: Mapping[str, dict[int, list[Ended]]], done: Do
     rate, problem = study.grid[places[NONE]], study.problem()
     ended = {name: {seed: line[place] for seed, line in found[name].items()} for name, place in places.items()}
     ended[LONGER] = {seed: longer(study, problem, rate, seed, done) for seed in study.seeds}
-    chosen = Chosen(study.grid[places[ours]], 0.0)
     trial = _trial(study.steps, study.seeds, rate, ended)
-    return _saved(study.claim, study.title, f"{ours} against {NONE}, best rates", trial, chosen, tuned=False)
+    remark = f"rate {study.grid[places[ours]]:.2g} against {rate:.2g}"
+    label = f"{ours} against {NONE}, each at its best rate"
+    return _saved(study.claim, study.title, ours, trial, label=label, remark=remark)
 
 
-def _saved(claim: Claim, title: str, arm: str, trial: Trial, chosen: Chosen, tuned: bool) -> Row:
+def _label(arm: Arm) -> str:
+    return f"{arm.name}, {arm.note}" if arm.note else arm.name
+
+
+def _chosen(arm: Arm, chosen: Mapping[str, Chosen]) -> str:
+    ours = chosen[arm.name]
+    gain = f", gain {ours.setting:g}" if len(arm.settings) > 1 else ""
+    return f"rate {ours.rate:.2g} against {chosen[NONE].rate:.2g}{gain}"
+
+
+def _saved(claim: Claim, title: str, arm: str, trial: Trial, *, label: str, remark: str) -> Row:
     result = judge_arm(trial, arm)
-    remark = f"rate {chosen.rate:.2g} against {trial.plan.learning_rate:.2g}" + (
-        f", gain {chosen.setting:g}" if tuned else ""
-    )
     if result.ended_early:
         remark += f", {result.ended_early} diverged"
     if result.tokens_saved is None:
-        return Row(
-            claim, title, arm, TOKENS, remark=f"no sure ruler: a tenth more steps did not surely help ({remark})"
-        )
-    return Row(claim, title, arm, TOKENS, result.tokens_saved, result.low, result.high, result.detectable, remark)
+        return Row(claim, title, label, TOKENS, remark=f"no ruler: a tenth more steps did not surely help ({remark})")
+    return Row(claim, title, label, TOKENS, result.tokens_saved, result.low, result.high, result.detectable, remark)
 
 
 def _won(study: Range, arm: str, apart: np.ndarray, remark: str) -> Row:

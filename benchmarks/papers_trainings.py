@@ -63,12 +63,14 @@ class Arm:
         optimizer: one of the five above.
         remedy: ``None`` for none.
         settings: numbers to choose the remedy's from.
+        note: what the name does not say.
     """
 
     name: str
     optimizer: str = ADAMW
     remedy: Remedy | None = None
     settings: tuple[float, ...] = (0.0,)
+    note: str = ""
 
 
 @dataclass(frozen=True)

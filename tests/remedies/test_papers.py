@@ -153,3 +153,23 @@ def test_a_known_saving_is_found(bench: Bench) -> None:
     assert details["chosen"]["none"]["rate"] == pytest.approx(0.2)
     assert row.low < 1.0 - 1.0 / 1.05 < row.high
     assert row.verdict() == "confirmed"
+
+
+def test_a_wider_range_and_a_better_best_are_found(bench: Bench) -> None:
+    """Losses rise by one for every octave off the best rate; the stabilizer's by half, from a lower one."""
+    table, studies, trainings = bench("papers_table"), bench("papers_studies"), bench("papers_trainings")
+    claims = bench("papers_claims")
+    grid = tuple(2.0**k for k in range(-12, 3))
+    study = studies.Range("known", claims.STABLE, "a line", lambda: None, "AdamW", 100, studies.RATE, grid)
+
+    def done(problem: object, arm: object, key: object) -> object:
+        steady = arm.name == "stabilizer"
+        off = abs(math.log2(key.rate) + 5.0) * (0.5 if steady else 1.0)
+        chance = 1e-4 * math.sin(7.0 * key.seed + key.steps)
+        return trainings.Ended(11.0, 1.0 - 0.001 * key.steps - 0.005 * steady + off + chance, 1.0)
+
+    (against_none, against_clip, at_best), details = table.range_rows(study, done)
+    assert against_none.value == pytest.approx(2.03, abs=0.02)
+    assert against_none.verdict() == against_clip.verdict() == at_best.verdict() == "confirmed"
+    assert at_best.value == pytest.approx(1.0 - 1.0 / 1.05, abs=0.005)
+    assert len(details["octaves"]["none"]) == 5
