@@ -43,7 +43,7 @@ class Ladders:
         rates: whether learning rates of single layers are judged as well.
         moving: whether the weights moved on between one pair of draws and the next.
         spectral: what hidden matrices go through instead, if anything; the model is then judged by these alone, because
-            their updates are not measured in the same norm as the others'.
+            their updates are not measured in the same norm as the others', and no learning rates are.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Ladders:
         parts = list(self._parts.values())
         whole = add_progress(parts)
         of_model, of_layers = _rows(None, whole, lambda arm: arm.for_model), list(self._rows)
-        if self._rates and len(parts) > 1:
+        if self._rates and self._spectral is None and len(parts) > 1:
             of_model += _of_rates(None, every_rate_progress(parts))
             for name, part in self._parts.items():
                 of_layers += _of_rates(name, rate_progress(whole, part))
