@@ -28,6 +28,7 @@ STYLE = """<style>
 .gn-finding {font-size: 0.95rem; line-height: 1.4; overflow-wrap: anywhere}
 .gn-card {font-size: 0.95rem; line-height: 1.35; overflow-wrap: anywhere}
 .gn-lines p {font-size: 0.9rem; line-height: 1.4; margin: 0 0 0.5rem 0; overflow-wrap: anywhere}
+.gn-refusal {border-left: 0.25rem solid #d55e00; padding-left: 0.6rem; font-size: 0.95rem; overflow-wrap: anywhere}
 </style>"""
 """Of every page; colours follow the page's text, so light and dark need no rules of their own."""
 
@@ -67,6 +68,11 @@ def show_lines(lines: Sequence[str]) -> None:
     """Show lines of text, a paragraph each."""
     paragraphs = "".join(f"<p>{escape(line)}</p>" for line in lines)
     st.html(f'<div class="gn-lines">{paragraphs}</div>')
+
+
+def show_refusal(text: str) -> None:
+    """Say what could not be read and what to type instead."""
+    st.html(f'<div class="gn-refusal" role="alert">{escape(text)}</div>')
 
 
 def show_recommendation(recommendation: Recommendation) -> DeltaGenerator:

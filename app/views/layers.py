@@ -6,16 +6,18 @@ import streamlit as st
 from gnoise.charts.answers import answer_sentence
 from gnoise.charts.averaging import averaging
 from gnoise.charts.ladder import ladder
+from gnoise.charts.layer_filter import EXAMPLE, kept_layers, read_filter
 from gnoise.charts.quantile_plot import quantile_plot
 from gnoise.charts.rows import row_energy
 from gnoise.charts.spectrum import spectrum
 from gnoise.charts.tables import LAYER_QUANTITIES, estimate_table, layer_table, remarks, title
 from gnoise.charts.tail import tail
+from gnoise.errors import UserError
 from gnoise.quantities import QUANTITIES
 from gnoise.records import Layer, Recommendation, Remedy
 from gnoise.runfile import Run
 
-from ..elements import show_chart, show_lines, show_recommendation
+from ..elements import show_chart, show_lines, show_recommendation, show_refusal
 from ..findings import Findings, findings_of
 
 _SELECT = "layer"
@@ -27,6 +29,9 @@ _FORMATS = {
     "row_dispersion": "%.1f",
     "spike_ratio": "%.2f",
 }
+_WHERE = f"""Comparisons joined by `and`: a quantity with a number, or `layer`, `kind`, `shape` or `remedy` with a text
+in quotes; `~` is a regular expression, `!~` its opposite. Layers without the number are left out. Quantities:
+{", ".join(f"`{name}`" for name in QUANTITIES)}."""
 _SHORT = {"alpha_entries": "α (entries)", "alpha_draws": "α (draws)"}
 
 
@@ -34,14 +39,23 @@ def render(run: Run) -> None:
     """Show all layers, sortable, and the selected one; the selection is in the URL."""
     found = findings_of(run)
     every = layer_table(run.layers, found.estimates, found.recommendations)
-    by_layer, by_name, by_kind = st.columns([2, 1, 1])
+    by_layer, by_name, by_kind, by_expression = st.columns([5, 2, 2, 4])
     with by_name:
         text = st.text_input("Name contains", key="filter", placeholder="any name", bind="query-params")
     with by_kind:
         kinds = st.multiselect(
             "Kind", sorted(every["kind"].unique()), key="kinds", placeholder="any kind", bind="query-params"
         )
+    with by_expression:
+        expression = st.text_input(
+            "Where", key="where", placeholder=EXAMPLE, bind="query-params", max_chars=400, help=_WHERE
+        )
     shown = _filtered(every, text, kinds)
+    try:
+        kept = kept_layers(read_filter(expression), run.layers, found.estimates, found.recommendations)
+        shown = shown.loc[shown["layer"].isin(list(kept))].reset_index(drop=True)
+    except UserError as error:
+        show_refusal(f"This filter was left out: {error}")
     with by_layer:
         layer = run.layer(_selected(run.layers, found.recommendations, len(shown)))
     _show_table(shown, key=f"layers of {run.path}")

@@ -128,6 +128,16 @@ def test_layers_are_filtered_by_name_and_kind(full_run: Path) -> None:
     assert list(test.dataframe[0].value["layer"]) == ["h.0.mlp.weight"]
 
 
+def test_layers_are_filtered_by_an_expression_in_the_url(full_run: Path) -> None:
+    test = _layers(full_run, where='b_simple > 100 and kind == "mlp"')
+    assert list(test.dataframe[0].value["layer"]) == ["h.0.mlp.weight"]
+    test.text_input(key="where").set_value(f"b_simple > {HOSTILE}").run()
+    assert len(test.dataframe[0].value) == len(LAYERS)
+    told = next(element.body for element in test.html if "gn-refusal" in element.body)
+    assert "try b_simple &gt; 100 and kind" in told
+    assert HOSTILE not in told
+
+
 def test_a_filter_that_fits_nothing_leaves_an_empty_table(full_run: Path) -> None:
     test = _layers(full_run)
     test.text_input(key="filter").set_value("[(").run()
