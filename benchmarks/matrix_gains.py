@@ -95,8 +95,7 @@ def _judged(noise: Noise, seed: int, draws: int) -> dict[str, tuple[float, float
                 matrix.add(draw, float(draw.norm()), learning=block < BLOCKS // 2)
             if block < BLOCKS // 2:
                 matrix.learn_scale(float((pair[0] - pair[1]).abs().median()) * 0.5**0.5)
-        if (sample := matrix.take()) is not None:
-            samples.append(sample)
+        samples.append(matrix.take())
     whole = replace(samples[0], along=np.concatenate([sample.along for sample in samples]))
     progress = matrix_progress(whole, MUON, draws=draws)
     if isinstance(progress, Status):

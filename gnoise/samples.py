@@ -149,8 +149,8 @@ class MatrixSample:
 class ProgressSample:
     r"""What a matrix optimizer would have done to one matrix, arm by arm: ⟨G, u⟩ of its updates u.
 
-    The first half of a run's blocks of draws gives the gradient G, four times over; each of the others makes one update
-    of every arm. u has a spectral norm of about one.
+    The first half of a run's blocks of draws gives the gradient G, four times over; each of the others makes an update
+    of every arm, or the mean of several. u has a spectral norm of about one. Blocks without updates are zero.
 
     Attributes:
         arms: settings of :data:`gnoise.stats.evidence.MATRIX_ARMS`, the first of them none.

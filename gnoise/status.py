@@ -55,7 +55,7 @@ _ADVICE: dict[Status, str] = {
     Status.NO_OPTIMIZER_STATE: "the run holds no optimizer state: profile a checkpoint that was saved with Adam's",
     Status.NOT_COLLECTED: "this run is of before this was collected: profile the checkpoint again",
     Status.NOT_FOLLOWED: "only some matrices are followed through the optimizer: profile with --include and this name",
-    Status.TOO_SHORT_A_BLOCK: "a block of draws is much less than momentum averages over: profile with --draws 256",
+    Status.TOO_SHORT_A_BLOCK: "a block of draws is too short for Muon's momentum: profile with --draws 256",
     Status.NO_BULK: "the noise has fewer directions than half of the matrix: profile with a larger --batch-size",
     Status.ONE_EXAMPLE: "one example makes more than half of the squared gradient norms: read that example first",
     Status.TOO_FEW_SEEDS: "fewer than two pairs of trainings: give the trial more --seeds or a larger --budget",

@@ -211,11 +211,17 @@ def _load(source: Path, settings: "Settings", talk: "Console") -> "tuple[Workloa
 def _dry_run(source: Path, settings: "Settings", talk: "Console") -> None:
     from gnoise.collect import expected_bytes, seconds_per_example
     from gnoise.collect.collector import check_draws
+    from gnoise.stats.evidence import spectral_optimizer
 
     check_draws(settings.draws)
     workload, parameters = _load(source, settings, talk)
     seconds = seconds_per_example(workload, parameters, seed=settings.seed)
-    memory, disk = expected_bytes(parameters, draws=settings.draws, examples_per_draw=settings.batch_size)
+    memory, disk = expected_bytes(
+        parameters,
+        draws=settings.draws,
+        examples_per_draw=settings.batch_size,
+        spectral=spectral_optimizer(workload.optimizer, settings.optimizer or "") is not None,
+    )
     for p in parameters:
         typer.echo(f"{p.layer.kind!s:10} {' × '.join(map(str, p.layer.shape)):>14}  {p.layer.name}")
     total = settings.draws * settings.batch_size

@@ -3,6 +3,7 @@
 Muon's momentum is stood for by the mean of as many draws as it is worth, so that no two updates share a draw.
 """
 
+import re
 import statistics
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from gnoise.collect.layers import Parameter
 from gnoise.formulas import clip_value, ema, stabilizer_ratio
-from gnoise.records import ProgressSample
+from gnoise.records import Layer, ProgressSample
 from gnoise.remedies.geometry import approximate_polar_factor, as_matrix
 from gnoise.stats.evidence import GAMMAS, MATRIX_ARMS, Met, Spectral, is_followed
 
@@ -26,7 +27,9 @@ _BOUND = 12.0
 
 
 def choose_followed(parameters: Sequence[Parameter]) -> frozenset[str]:
-    """Choose every k-th hidden matrix, with k as small as the budget allows; one at least.
+    """Choose every k-th hidden matrix of each role, with k as small as the budget allows; one at least.
+
+    Roles (names without their numbers) begin at different depths, so that all of both are seen.
 
     Args:
         parameters: in the network's order.
@@ -36,9 +39,13 @@ def choose_followed(parameters: Sequence[Parameter]) -> frozenset[str]:
     """
     matrices = [p.layer for p in parameters if is_followed(p.layer)]
     room = BUDGET * sum(p.layer.numel for p in parameters) / BUFFERS
+    roles: dict[str, list[Layer]] = {}
+    for layer in matrices:
+        roles.setdefault(re.sub(r"\d+", "#", layer.name), []).append(layer)
     for step in range(1, len(matrices) + 1):
-        if sum(layer.numel for layer in matrices[::step]) <= room:
-            return frozenset(layer.name for layer in matrices[::step])
+        chosen = [layer for start, own in enumerate(roles.values()) for layer in own[start % step :: step]]
+        if sum(layer.numel for layer in chosen) <= room:
+            return frozenset(layer.name for layer in chosen or matrices[:1])
     return frozenset(layer.name for layer in matrices[:1])
 
 
@@ -88,33 +95,31 @@ class Followed:
         """
         self._place += 1
         met = self._meet(norm, learning=learning)
-        if norm == 0.0 or met.scale == 0.0:
-            return
+        seen = norm > 0.0 and met.scale > 0.0
         if learning:
-            told = [clip_value(grad, _BOUND * met.scale), grad]
-            self._sums = self._sums or [torch.zeros_like(x) for x in told]
-            for total, x in zip(self._sums, told, strict=True):
-                total.add_(x)
-            self._added += 1
+            self._sums = self._sums or [torch.zeros_like(grad) for _ in range(2)]
+            if seen:
+                for total, x in zip(self._sums, (clip_value(grad, _BOUND * met.scale), grad), strict=True):
+                    total.add_(x)
+                self._added += 1
             return
         self._buffers = self._buffers or [torch.zeros_like(grad) for _ in MATRIX_ARMS]
-        for buffer, each in zip(self._buffers, MATRIX_ARMS, strict=True):
-            buffer.add_(each.treat(grad, met))  # a mean's length does not matter: every update has the same
+        if seen:
+            for buffer, each in zip(self._buffers, MATRIX_ARMS, strict=True):
+                buffer.add_(each.treat(grad, met))  # a mean's length does not matter: every update has the same
         if self._place in self._ends:
             self._along.append(self._update())
 
-    def take(self) -> ProgressSample | None:
-        """Close a block; what it was worth if it made updates."""
+    def take(self) -> ProgressSample:
+        """Close a block: what it was worth, zeros if it made no updates."""
         if self._sums:
-            self._gradients.append([(total / self._added).bfloat16() for total in self._sums])
+            self._gradients.append([(total / max(self._added, 1)).bfloat16() for total in self._sums])
             self._sums, self._added = [], 0
         self._place = 0
         along, self._along = self._along, []
-        if not along:
-            return None
         return ProgressSample(
             arms=tuple(each.arm.setting for each in MATRIX_ARMS),
-            along=np.mean(along, axis=0, keepdims=True),
+            along=np.mean(along or [np.zeros((len(MATRIX_ARMS), 2, _PARTS))], axis=0, keepdims=True),
             scale=self._scale,
             median_norm=statistics.median(self._norms),
         )

@@ -18,7 +18,7 @@ from gnoise.collect.workload import Workload, move
 from gnoise.errors import ExitCode, UserError
 from gnoise.records import RunInfo, RunState
 from gnoise.runfile import RunWriter
-from gnoise.stats.evidence import OPTIMIZERS, spectral_optimizer
+from gnoise.stats.evidence import OPTIMIZERS, Spectral, fewest_draws, spectral_optimizer
 
 if TYPE_CHECKING:
     from gnoise.runfile import Run
@@ -128,7 +128,7 @@ def collect_run(
         examples_per_draw=info.examples_per_draw,
         seed=info.seed,
         path_steps=info.path_steps,
-        spectral=None if info.path_steps else spectral_optimizer(info.optimizer, info.judged_under),
+        spectral=spectral_optimizer(info.optimizer, info.judged_under),
     )
     layers = [p.layer for p in parameters]
     with ExitStack() as stack:
@@ -178,6 +178,7 @@ def run_info(
         raise UserError(f"expected --optimizer to be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}; try without")
     if path_steps < 0:
         raise UserError(f"expected --path to be a number of steps, got {path_steps}; try --path 64")
+    _check_spectral(spectral_optimizer(workload.optimizer, optimizer or ""), optimizer, draws, path_steps)
     first = parameters[0].tensor
     return RunInfo(
         model=workload.model,
@@ -204,6 +205,20 @@ def run_info(
         path_steps=path_steps,
         judged_under=optimizer or "",
     )
+
+
+def _check_spectral(spectral: Spectral | None, asked: str | None, draws: int, path_steps: int) -> None:
+    """Refuse what can be known beforehand not to be judged under Muon."""
+    if spectral is None:
+        return
+    if path_steps:
+        raise UserError("expected SGD or Adam to take --path with, got Muon; try without --path, or --optimizer adamw")
+    needed = fewest_draws(spectral)
+    if asked is not None and draws < needed:
+        raise UserError(
+            f"expected at least {needed} draws to judge remedies under Muon, whose momentum averages over "
+            f"{spectral.horizon:.0f}, got {draws}; try --draws {needed}"
+        )
 
 
 def place(workload: Workload, device: str, *, train: bool = True) -> list[str]:
@@ -244,15 +259,18 @@ def seconds_per_example(workload: Workload, parameters: list[Parameter], *, seed
         return (perf_counter() - start) / 2
 
 
-def expected_bytes(parameters: list[Parameter], *, draws: int, examples_per_draw: int) -> tuple[int, int]:
+def expected_bytes(
+    parameters: list[Parameter], *, draws: int, examples_per_draw: int, spectral: bool = False
+) -> tuple[int, int]:
     """Estimate (extra memory, run file size) of a profile, in bytes.
 
-    Memory is two gradient-sized buffers, each coordinate's scale, and two sketches a layer; the file holds the
-    sampled coordinates, the row energies, and sketches which take some 40 kB a block and layer.
+    Memory is two gradient-sized buffers, two more where matrices are followed through Muon, each coordinate's scale,
+    and two sketches a layer; the file holds the sampled coordinates, the row energies, and sketches which take some
+    40 kB a block and layer.
     """
     numel = sum(p.layer.numel for p in parameters)
     scales = sum(min(MAX_COORDINATES, p.layer.numel) for p in parameters)
-    memory = 2 * 4 * numel + 6 * scales + len(parameters) * 2 * 100_000
+    memory = (4 if spectral else 2) * 4 * numel + 6 * scales + len(parameters) * 2 * 100_000
     sides = sum(
         sum((p.layer.shape[0], p.layer.numel // p.layer.shape[0])) for p in parameters if len(p.layer.shape) > 1
     )

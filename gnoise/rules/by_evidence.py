@@ -10,7 +10,14 @@ MUCH = 1.5
 FEWEST_ENTRIES = 16
 """Fewer entries gain too little for a remedy of their own, whatever it buys them."""
 _DISTORTS = 0.03
-_HOPELESS = (Status.TOO_FEW_DRAWS, Status.ALL_ZERO, Status.NON_FINITE, Status.ONE_EXAMPLE)
+_HOPELESS = (
+    Status.TOO_FEW_DRAWS,
+    Status.ALL_ZERO,
+    Status.NON_FINITE,
+    Status.ONE_EXAMPLE,
+    Status.NOT_FOLLOWED,
+    Status.TOO_SHORT_A_BLOCK,
+)
 
 
 def recommend(findings: Findings) -> Recommendation | None:

@@ -13,9 +13,9 @@ _FLOOR = 0.25
 def recommend(findings: Findings) -> Recommendation | None:
     """Recommend the learning-rate multiplier that surely buys the model something.
 
-    Where none could be judged, one where the layer's noise scale stands out among its kind: the square root of (median
-    noise scale / its own), never below a quarter. The square root is LANTON's (eta_l = eta sqrt(alpha_l / max alpha));
-    the noise scale in place of its noise estimate H is this project's.
+    Where nothing could be judged, one where the layer's noise scale stands out among its kind: the square root of
+    (median noise scale / its own), never below a quarter. The square root is LANTON's (eta_l = eta sqrt(alpha_l / max
+    alpha)); the noise scale in place of its noise estimate H is this project's.
 
     References:
         LANTON, arXiv 2510.14009.
@@ -35,7 +35,7 @@ def recommend(findings: Findings) -> Recommendation | None:
             unless=f"it would be none if the model's gain were not surely above {MATTERS:g}: "
             f"{findings.basis(pays.n)}; profile again at another moment of the training, and let a trial decide",
         )
-    if rates_judged(findings) or ratio is None or ratio.low < RATIO:
+    if findings.judged or rates_judged(findings) or ratio is None or ratio.low < RATIO:
         return None
     return findings.recommendation(
         Remedy.LAYERWISE_LR,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gnoise.errors import UserError
 from gnoise.records import JsonValue
 from gnoise.remedies import LayerwiseLR, param_groups_for
 from gnoise.remedies.param_groups import decay_groups
@@ -28,8 +29,16 @@ def settings_of(found: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
     Returns:
         ``name``, ``lr``, ``betas``, ``eps``, ``momentum``, ``weight_decay``.
+
+    Raises:
+        UserError: the checkpoint is of Muon.
     """
     name = str(found.get("name", "SGD" if "momentum" in found else "AdamW"))
+    if name == "Muon":
+        raise UserError(
+            "expected a checkpoint of SGD, Adam or AdamW to go on from, got one of Muon, whose state a trial cannot "
+            "take up yet; try gnoise export and a training of your own"
+        )
     return {
         "name": name,
         "lr": _number(found.get("lr"), _LEARNING_RATE),

@@ -102,7 +102,13 @@ def trial(
     request |= {"lr": lr, "budget": budget, "data": data, "held_out": held_out, "device": device}
     request["source"] = source.sha256 if isinstance(source, Workload) else None if source is None else str(source)
     with open_run(path) as opened:
-        info, made = opened.info, make_arms(opened, arms)
+        info = opened.info
+        if info.judged_under:
+            raise UserError(
+                "expected remedies judged under the checkpoint's own optimizer, with which a trial trains, got "
+                f"{info.judged_under}; try gnoise profile without --optimizer"
+            )
+        made = make_arms(opened, arms)
         gains = predicted(opened, made)
         workload = _workload(opened, source, data, held_out)
         going = None if fresh else _earlier(opened, request)

@@ -14,10 +14,18 @@ from gnoise.collect.layers import Parameter
 from gnoise.errors import UserError
 from gnoise.models.gpt import GPT, GPTConfig
 from gnoise.models.hyperparameters import hyperparameters
-from gnoise.records import EvidenceRole, Kind, Layer, ProgressSample, Status
+from gnoise.records import EvidenceRole, JsonValue, Kind, Layer, ProgressSample, Remedy, Status
 from gnoise.runfile import open_run
 from gnoise.runfile.analyze import analyze
-from gnoise.stats.evidence import MATRIX_ARMS, Gain, Spectral, is_followed, matrix_progress, setting_gains
+from gnoise.stats.evidence import (
+    MATRIX_ARMS,
+    Gain,
+    Spectral,
+    is_followed,
+    matrix_progress,
+    setting_gains,
+    simulated_optimizer,
+)
 from tests.collect.workloads import planted_workload
 
 SHAPE = (24, 40)
@@ -47,8 +55,7 @@ def followed(draws: np.ndarray, momentum: float = MUON.momentum) -> ProgressSamp
             matrix.add(torch.tensor(draw), float(np.linalg.norm(draw)), learning=learning)
             if place % 2 and learning:
                 matrix.learn_scale(float(np.median(np.abs(draw - part[place - 1]))) * 0.5**0.5)
-        if (sample := matrix.take()) is not None:
-            samples.append(sample)
+        samples.append(matrix.take())
     return replace(samples[0], along=np.concatenate([sample.along for sample in samples]))
 
 
@@ -68,7 +75,7 @@ def test_the_update_of_none_is_the_one_torchs_own_muon_makes_of_the_mean() -> No
     step = -weight.detach().numpy()  # at a learning rate of 1, and wide matrices are not rescaled
     for part in range(4):
         mean = draws[8 * part + 2 * (part == 0) : 8 * part + 8].mean(0)  # the first pair only sets the scale
-        assert sample.along[0, 0, 1, part] == pytest.approx(float((mean * step).sum()), rel=0.01)
+        assert sample.along[4, 0, 1, part] == pytest.approx(float((mean * step).sum()), rel=0.01)
 
 
 def test_the_horizon_is_what_momentum_averages_over() -> None:
@@ -85,7 +92,7 @@ def test_long_blocks_make_several_updates() -> None:
     draws = draws_of("gaussian", 2, 1024)
     other = draws.copy()
     other[512 + 96 : 512 + 128] *= -1.0  # the last of a block's four means
-    one, two = followed(draws).along[0], followed(other).along[0]
+    one, two = followed(draws).along[4], followed(other).along[4]
     assert 0.0 < np.abs(one - two).max() < 0.75 * np.abs(one).max()
 
 
@@ -93,8 +100,8 @@ def test_each_block_starts_from_nothing() -> None:
     draws = draws_of("gaussian", 1, 64)
     other = draws.copy()
     other[32:40] *= -1.0
-    assert not np.allclose(followed(draws).along[0], followed(other).along[0])
-    np.testing.assert_array_equal(followed(draws).along[1:], followed(other).along[1:])
+    assert not np.allclose(followed(draws).along[4], followed(other).along[4])
+    np.testing.assert_array_equal(followed(draws).along[5:], followed(other).along[5:])
 
 
 def test_gaussian_noise_needs_no_remedy_before_muon() -> None:
@@ -134,12 +141,20 @@ def test_what_cannot_be_judged_says_why() -> None:
     assert matrix_progress(replace(sample, along=0.0 * sample.along), MUON, draws=256) is Status.ALL_ZERO
 
 
-def test_zero_gradients_are_no_trouble() -> None:
-    matrix = Followed(MUON, draws=1)
-    matrix.add(torch.zeros(SHAPE), 0.0, learning=True)
-    assert matrix.take() is None
-    matrix.add(torch.zeros(SHAPE), 0.0, learning=False)
-    assert matrix.take() is None
+def test_zero_gradients_are_seen_as_such() -> None:
+    assert matrix_progress(followed(np.zeros((256, *SHAPE), np.float32)), MUON, draws=256) is Status.ALL_ZERO
+
+
+@pytest.mark.parametrize("zero", [31, 32 * 5 + 31, 32 * 6])
+def test_a_draw_of_zeros_leaves_blocks_apart(zero: int) -> None:
+    draws = draws_of("gaussian", 3)
+    draws[zero] = 0.0
+    other = draws.copy()
+    other[32 * 5 : 32 * 5 + 31] *= -1.0
+    one, two = followed(draws).along, followed(other).along
+    assert one.shape[0] == BLOCKS
+    np.testing.assert_array_equal(one[[4, 6, 7]], two[[4, 6, 7]])
+    assert not np.allclose(one[5], two[5])
 
 
 def test_every_arm_is_one_of_the_ladder() -> None:
@@ -153,6 +168,7 @@ def test_followed_matrices_fit_the_budget_and_are_spread_over_the_depth() -> Non
     chosen = [p.layer for p in parameters if p.layer.name in choose_followed(parameters)]
     assert BUFFERS * sum(layer.numel for layer in chosen) <= BUDGET * sum(p.layer.numel for p in parameters)
     assert len({layer.depth for layer in chosen}) >= 4
+    assert len({layer.name.split(".", 3)[3] for layer in chosen}) == 4
     assert all(is_followed(layer) for layer in chosen)
     alone = [Parameter(Layer("w", Kind.MLP, (4, 4), depth=0, owners=("w",)), nn.Parameter(torch.zeros(4, 4)))]
     assert choose_followed(alone) == {"w"}
@@ -180,10 +196,13 @@ def test_a_run_judges_followed_matrices_under_muon_and_the_rest_under_adamw(tmp_
         first, *_ = run.layers
         sample = run.samples(first.name).progress
         assert sample is not None
-        assert sample.along.shape == (BLOCKS // 2, len(MATRIX_ARMS), 2, 4)
+        assert sample.along.shape == (BLOCKS, len(MATRIX_ARMS), 2, 4)
         best = {each.layer: each for each in run.evidence if each.role is EvidenceRole.BEST}
+        advice = {each.layer: each for each in run.recommendations}
+        assert not [each for each in run.evidence if each.remedy == "layerwise_lr"]
     assert (best["weights.0"].remedy, best["weights.0"].status) in [("clip", Status.OK), ("shrink", Status.OK)]
     assert best["weights.1"].status is Status.NOT_FOLLOWED
+    assert (advice["weights.1"].remedy, advice["weights.1"].status) == (Remedy.NONE, Status.NOT_FOLLOWED)
     assert best["weights.6"].status is Status.OK
     assert best[None].status is Status.OK
 
@@ -195,6 +214,36 @@ def test_without_muon_nothing_is_followed(tmp_path: Path) -> None:
     collect_run(workload, parameters, tmp_path / "adamw.gnoise", info=info)
     with open_run(tmp_path / "adamw.gnoise") as run:
         assert run.samples("weights.0").progress is None
+
+
+def test_what_muon_cannot_be_judged_by_is_known_before_drawing() -> None:
+    workload = planted_workload(lambda rng, examples: [rng.standard_normal((examples, 8, 12))], (8, 12))
+    parameters = trainable_parameters(workload.module)
+
+    def info(draws: int, path_steps: int) -> object:
+        return run_info(
+            workload,
+            parameters,
+            source="x",
+            draws=draws,
+            examples_per_draw=2,
+            seed=0,
+            command="test",
+            path_steps=path_steps,
+            optimizer="muon",
+        )
+
+    with pytest.raises(UserError, match=r"at least 208 draws to judge remedies under Muon.*got 64; try --draws 208"):
+        info(64, 0)
+    with pytest.raises(UserError, match="expected SGD or Adam to take --path with, got Muon"):
+        info(256, 64)
+
+
+def test_own_betas_stand_where_the_optimizer_is_another() -> None:
+    found: dict[str, JsonValue] = {"name": "AdamW", "betas": [0.9, 0.95]}
+    assert simulated_optimizer(found, "muon").second_decay == 0.95
+    assert simulated_optimizer(found, "sgd").second_decay is None
+    assert simulated_optimizer({"betas": [0.8, 0.9]}, "adamw").momentum == 0.8
 
 
 def test_an_unknown_optimizer_is_refused() -> None:

@@ -21,11 +21,11 @@ from gnoise.records import (
 from gnoise.stats.discovery import benjamini_hochberg
 from gnoise.stats.evidence.along_path import measure_along
 from gnoise.stats.evidence.arms import ARMS, Arm
-from gnoise.stats.evidence.gain import Gain, batch_gains, best_gain, gains, setting_gains
+from gnoise.stats.evidence.gain import BATCH, Gain, batch_gains, best_gain, gains, setting_gains
 from gnoise.stats.evidence.matrix_arms import is_followed
 from gnoise.stats.evidence.matrix_progress import matrix_progress
 from gnoise.stats.evidence.optimizers import Simulated, Spectral
-from gnoise.stats.evidence.progress import Progress, add_progress, keep_arms, measure_progress
+from gnoise.stats.evidence.progress import Progress, add_progress, measure_progress
 from gnoise.stats.evidence.rates import every_rate_progress, rate_progress
 
 _ALONE = 0.5
@@ -39,7 +39,7 @@ class Ladders:
 
     Args:
         optimizer: what the updates go through.
-        arms: to be judged.
+        arms: whose rows are wanted, of :data:`ARMS`; all are measured, so that no row depends on which are wanted.
         rates: whether learning rates of single layers are judged as well.
         moving: whether the weights moved on between one pair of draws and the next.
         spectral: what hidden matrices go through instead, if anything; the model is then judged by these alone, because
@@ -78,7 +78,7 @@ class Ladders:
             self._parts[layer.name] = progress
         elif self._spectral is None:
             self._parts[layer.name] = progress.scaled(layer.numel / samples.coordinates.index.size)
-        self._rows += _rows(layer.name, progress, lambda arm: _suits(arm, layer))
+        self._rows += self._wanted(layer.name, progress, lambda arm: _suits(arm, layer))
 
     def rows(self) -> list[Evidence]:
         """Rank the whole model first, then layer by layer, with p-values adjusted for the number of layers."""
@@ -87,12 +87,17 @@ class Ladders:
             return [_nothing(None, status), *self._rows]
         parts = list(self._parts.values())
         whole = add_progress(parts)
-        of_model, of_layers = _rows(None, whole, lambda arm: arm.for_model), list(self._rows)
+        of_model, of_layers = self._wanted(None, whole, lambda arm: arm.for_model), list(self._rows)
         if self._rates and self._spectral is None and len(parts) > 1:
             of_model += _of_rates(None, every_rate_progress(parts))
             for name, part in self._parts.items():
                 of_layers += _of_rates(name, rate_progress(whole, part))
         return [*of_model, *_adjusted(of_layers)]
+
+    def _wanted(self, layer: str | None, progress: Progress, allowed: Callable[[Arm], bool]) -> list[Evidence]:
+        found = _rows(layer, progress, lambda arm: arm in self._arms and allowed(arm))
+        wanted = {arm.remedy for arm in self._arms}
+        return [row for row in found if row.role is EvidenceRole.BEST or row.remedy in {*wanted, BATCH}]
 
     def _follow(self, samples: LayerSamples) -> Progress | Status:
         if self._spectral is None:
@@ -100,13 +105,12 @@ class Ladders:
         if _one_example(samples.norms, samples.coordinates.values):
             return Status.ONE_EXAMPLE
         draws = samples.norms.draw_sq_norms.size
-        progress = matrix_progress(samples.progress, self._spectral, draws=draws)
-        return progress if isinstance(progress, Status) else keep_arms(progress, self._arms)
+        return matrix_progress(samples.progress, self._spectral, draws=draws)
 
     def _measure(self, norms: NormSample, coordinates: CoordinateSample) -> Progress | Status:
         if _one_example(norms, coordinates.values):
             return Status.ONE_EXAMPLE
-        return self._progress(coordinates, self._optimizer, self._arms)
+        return self._progress(coordinates, self._optimizer, ARMS)
 
 
 def _one_example(norms: NormSample, values: Float[np.ndarray, "draws coords"]) -> bool:

@@ -43,7 +43,7 @@ class MatrixArm:
 
 def is_followed(layer: Layer) -> bool:
     """Whether Muon steps this layer: a hidden matrix."""
-    return len(layer.shape) >= 2 and layer.kind not in (Kind.EMBEDDING, Kind.HEAD, Kind.NORM, Kind.BIAS)
+    return len(layer.shape) == 2 and layer.kind not in (Kind.EMBEDDING, Kind.HEAD, Kind.NORM, Kind.BIAS)
 
 
 def _arm(setting: str) -> Arm:

@@ -1,5 +1,7 @@
 """From what was followed through Muon while collecting to the progress that gains are read from."""
 
+from math import ceil
+
 import numpy as np
 
 from gnoise.records import ProgressSample, Status
@@ -11,9 +13,19 @@ from gnoise.stats.evidence.progress import BLOCKS, Progress, believed
 _FOLDS = 2
 _UPDATES = BLOCKS // 2
 _SHORTEST = 0.75
+_STEP = 2 * BLOCKS
 
 LEFT_OUT = np.where(np.arange(BLOCKS)[:, None] % _FOLDS == np.arange(_FOLDS), 0.5, 0.0)
 """(k - 1)/k by block and fold: a block is one of two that a fold's gradient is taken from, or that make its updates."""
+
+
+def fewest_draws(optimizer: Spectral) -> int:
+    """Count the draws a run needs, so that a block of them is long enough; a multiple of 16.
+
+    Args:
+        optimizer: its momentum.
+    """
+    return _STEP * ceil(_SHORTEST * optimizer.horizon * BLOCKS / _STEP)
 
 
 def matrix_progress(sample: ProgressSample | None, optimizer: Spectral, *, draws: int) -> Progress | Status:
@@ -31,16 +43,16 @@ def matrix_progress(sample: ProgressSample | None, optimizer: Spectral, *, draws
     """
     if sample is None:
         return Status.NOT_FOLLOWED
-    if sample.along.shape[0] < _UPDATES:
+    if sample.along.shape[0] < BLOCKS:
         return Status.TOO_FEW_DRAWS
-    if draws / BLOCKS < _SHORTEST * optimizer.horizon:
+    if draws < fewest_draws(optimizer):
         return Status.TOO_SHORT_A_BLOCK
     if not sample.along[:, 0].any():
         return Status.ALL_ZERO
     known = {each.arm.setting: each.arm for each in MATRIX_ARMS}
     kept = [place for place, setting in enumerate(sample.arms) if setting in known]
     arms = tuple(known[sample.arms[place]] for place in kept)
-    products = np.moveaxis(sample.along[:, kept], 0, -1)  # arms, gradients, parts of the gradient, updates
+    products = np.moveaxis(sample.along[_UPDATES:, kept], 0, -1)  # arms, gradients, parts of the gradient, updates
     size = np.ones((1 + BLOCKS, len(arms), _FOLDS))
     along = believed([_by_fold(products[:, of]) for of in range(products.shape[1])], size, LEFT_OUT)
     met = _met(sample)

@@ -139,8 +139,10 @@ def simulated_optimizer(found: Mapping[str, JsonValue], under: str = "") -> Simu
             too. Under Muon it is AdamW, which steps whatever is no hidden matrix.
     """
     name = str(found.get("name", "")).lower()
-    if under and under != name and not (under == "adamw" and name == "adam"):
-        return {"sgd": sgd(0.9), "sign": sign()}.get(under, adam())
+    if under in ("sgd", "sign") and under != name:
+        return sgd(0.9) if under == "sgd" else sign()
+    if under:
+        name = under if under == name else "adamw"
     momentum = found.get("momentum", 0.0)
     if name == "sgd":
         return sgd(float(momentum) if isinstance(momentum, int | float) else 0.0)

@@ -153,26 +153,6 @@ def add_progress(parts: Sequence[Progress]) -> Progress:
     )
 
 
-def keep_arms(progress: Progress, arms: Sequence[Arm]) -> Progress:
-    """Leave out what is not to be judged.
-
-    Args:
-        progress: of any arms, the first of them none, which stays.
-        arms: those that are wanted.
-    """
-    kept = [place for place, arm in enumerate(progress.arms) if place == 0 or arm in arms]
-    return replace(
-        progress,
-        arms=tuple(progress.arms[place] for place in kept),
-        along=progress.along[kept],
-        size=progress.size[kept],
-        steady=progress.steady[kept],
-        along_left=progress.along_left[:, kept],
-        size_left=progress.size_left[:, kept],
-        params=tuple(progress.params[place] for place in kept),
-    )
-
-
 @dataclass(frozen=True)
 class _Fold:
     """One fold's numbers: of all draws first, then with each block of the run left out; mean updates by own block.
@@ -293,7 +273,7 @@ def believed(
     if not known.any():
         return robust
     apart = apart[:, known]
-    weights = left_out.mean(axis=1)[:, None]
+    weights = left_out.mean(axis=1, where=left_out > 0.0)[:, None]
     stderr = np.sqrt((weights * np.square(apart[1:] - apart[1:].mean(axis=0))).sum(axis=0))
     sure = (np.abs(apart[0]) > _SURELY * stderr) & (np.abs(apart[0]) > _MATERIAL)
     return plain if sure.any() else robust
