@@ -22,6 +22,8 @@ TOKENS, OCTAVES = "tokens saved", "octaves won"
 WELL = 0.1
 """A training goes well that ends within this share of the way from the best loss to the first."""
 _POWER = 0.8
+_SMALLEST_SAVING, _SMALLEST_OCTAVES = 0.01, 0.1
+"""Below these nobody would change a training."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ class Row:
         """Say what it means for the claim's direction."""
         if self.value is None or self.low is None or self.high is None:
             return self.remark or NOT_RUN
+        smallest = _SMALLEST_SAVING if self.measure == TOKENS else _SMALLEST_OCTAVES
+        if max(-self.low, self.high) < smallest:
+            return f"not seen (less than {self._number(smallest, sign='')})"
         if self.low > 0.0:
             return CONFIRMED
         if self.high < 0.0:
@@ -70,7 +75,7 @@ class Row:
         return (self.claim.text, self.setting, self.arm, told, self.verdict())
 
     def _number(self, value: float, sign: str = "+") -> str:
-        return f"{100.0 * value:{sign}.1f}%" if self.measure == TOKENS else f"{value:{sign}.1f}"
+        return f"{100.0 * value:{sign}.1f}%" if self.measure == TOKENS else f"{value:{sign}.2f}"
 
 
 def savings_rows(study: Savings, done: Done) -> tuple[list[Row], dict[str, object]]:
@@ -104,7 +109,7 @@ def range_rows(study: Range, done: Done) -> tuple[list[Row], dict[str, object]]:
     ours, rows = study.arms[-1].name, list[Row]()
     for other in study.arms[:-1]:
         apart = widths[ours] - widths[other.name]
-        remark = f"{widths[ours].mean():.1f} against {widths[other.name].mean():.1f}"
+        remark = f"{widths[ours].mean():.2f} against {widths[other.name].mean():.2f}"
         rows.append(_won(study, f"{ours} against {other.name}", apart, remark))
     if study.axis == RATE:
         rows.append(_at_best(study, found, done))

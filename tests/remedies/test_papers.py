@@ -132,6 +132,7 @@ def test_verdicts_follow_the_interval(bench: Bench) -> None:
     assert said(0.05, 0.01, 0.09, 0.04) == "confirmed"
     assert said(-0.05, -0.09, -0.01, 0.04) == "opposite"
     assert said(0.01, -0.02, 0.04, 0.043) == "not seen (could have seen 4.3%)"
+    assert said(0.004, 0.001, 0.007, 0.004) == "not seen (less than 1.0%)"
     assert said() == "not yet run"
 
 
