@@ -105,11 +105,15 @@ def range_rows(study: Range, done: Done) -> tuple[list[Row], dict[str, object]]:
         done: finds what came of a training.
     """
     found = over_grid(study, done)
-    widths = {name: np.array(values) for name, values in octaves_by_arm(study, found).items()}
+    ranges = ranges_by_arm(study, found)
+    widths = {name: np.array([high - low for low, high in values]) for name, values in ranges.items()}
     ours, rows = study.arms[-1].name, list[Row]()
     for other in study.arms[:-1]:
         apart = widths[ours] - widths[other.name]
         remark = f"{widths[ours].mean():.2f} against {widths[other.name].mean():.2f}"
+        beyond = [sum(high == math.log2(study.grid[-1]) for _, high in ranges[x]) for x in (ours, other.name)]
+        if any(beyond):
+            remark += f", to the grid's end on {beyond[0]} against {beyond[1]} seeds"
         rows.append(_won(study, f"{ours} against {other.name}", apart, remark))
     if study.axis == RATE:
         rows.append(_at_best(study, found, done))
@@ -122,45 +126,52 @@ def range_rows(study: Range, done: Done) -> tuple[list[Row], dict[str, object]]:
     }
 
 
-def octaves_by_arm(study: Range, found: Mapping[str, Mapping[int, Sequence[Ended]]]) -> dict[str, list[float]]:
-    """Measure each arm's octaves on each seed, against one bar for all arms of a seed.
+def ranges_by_arm(
+    study: Range, found: Mapping[str, Mapping[int, Sequence[Ended]]]
+) -> dict[str, list[tuple[float, float]]]:
+    """Find each arm's range on each seed, against one bar for all arms of a seed.
 
     Args:
         study: whose grid.
         found: by arm and seed, along the grid.
+
+    Returns:
+        binary logarithms of both ends, in the seeds' order.
     """
-    widths: dict[str, list[float]] = {name: [] for name in found}
+    ranges: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     for seed in study.seeds:
         best = min(each.after for by in found.values() for each in by[seed])
         bar = best + WELL * (found[NONE][seed][0].before - best)
         for name, by in found.items():
-            widths[name].append(octaves(study.grid, [each.after for each in by[seed]], bar))
-    return widths
+            ranges[name].append(good_range(study.grid, [each.after for each in by[seed]], bar))
+    return ranges
 
 
-def octaves(grid: Sequence[float], losses: Sequence[float], bar: float) -> float:
-    """Measure how far around the lowest loss all stay below a bar, straight lines between the values of a grid.
+def good_range(grid: Sequence[float], losses: Sequence[float], bar: float) -> tuple[float, float]:
+    """Find how far around the lowest loss all stay below a bar, straight lines between the values of a grid.
 
     Args:
         grid: ascending.
         losses: there; infinite where a training diverged.
         bar: as high as a loss may be.
+
+    Returns:
+        binary logarithms of both ends, which are one where nothing is below the bar.
     """
-    lowest = int(np.argmin(losses))
+    lowest, at = int(np.argmin(losses)), [math.log2(value) for value in grid]
     if not losses[lowest] <= bar:
-        return 0.0
-    at = np.log2(np.asarray(grid))
+        return at[lowest], at[lowest]
 
     def reach(step: int) -> float:
         here = lowest
         while 0 <= here + step < len(losses) and losses[here + step] <= bar:
             here += step
         if not 0 <= here + step < len(losses):
-            return float(at[here])
+            return at[here]
         part = (bar - losses[here]) / (losses[here + step] - losses[here])  # 0 before one that diverged
-        return float(at[here] + part * (at[here + step] - at[here]))
+        return at[here] + part * (at[here + step] - at[here])
 
-    return reach(1) - reach(-1)
+    return reach(-1), reach(1)
 
 
 def _at_best(study: Range, found: Mapping[str, dict[int, list[Ended]]], done: Done) -> Row:

@@ -72,9 +72,19 @@ def language_loss(module: nn.Module, batch: Batch) -> Tensor:
 
 
 def _language(
-    make: Callable[[int], nn.Module], *, state: Callable[[], State] = dict, held_out: int = HELD_OUT
+    make: Callable[[int], nn.Module],
+    *,
+    state: Callable[[], State] = dict,
+    held_out: int = HELD_OUT,
 ) -> Problem:
-    return Problem(SEQUENCES, make, language_loss, _windows, lambda module: _held_out(module, held_out), state)
+    return Problem(
+        batch_size=SEQUENCES,
+        make=make,
+        loss=language_loss,
+        batches=_windows,
+        held_out=lambda module: _held_out(module, held_out),
+        state=state,
+    )
 
 
 def _seeded_gpt(config: GPTConfig, seed: int) -> nn.Module:

@@ -113,14 +113,16 @@ def test_what_has_ended_survives_an_interruption(bench: Bench, tmp_path: Path) -
     assert trainings.Kept(file).find(second).after == math.inf
 
 
-def test_octaves_reach_to_where_the_bar_is_crossed(bench: Bench) -> None:
-    octaves = bench("papers_table").octaves
+def test_a_range_reaches_to_where_the_bar_is_crossed(bench: Bench) -> None:
+    good_range = bench("papers_table").good_range
     grid = [1.0, 2.0, 4.0, 8.0, 16.0]
-    assert octaves(grid, [5.0, 2.0, 1.0, 2.0, 5.0], 2.0) == pytest.approx(2.0)
-    assert octaves(grid, [4.0, 2.0, 1.0, 2.0, math.inf], 3.0) == pytest.approx(2.5)
-    assert octaves(grid, [1.0, 1.0, 1.0, 1.0, 1.0], 2.0) == pytest.approx(4.0)
-    assert octaves(grid, [math.inf] * 5, 2.0) == 0.0
-    assert octaves(grid, [1.0, 9.0, 0.5, 9.0, 1.0], 2.0) < 1.0  # what lies beyond a gap does not count
+    assert good_range(grid, [5.0, 2.0, 1.0, 2.0, 5.0], 2.0) == pytest.approx((1.0, 3.0))
+    assert good_range(grid, [4.0, 2.0, 1.0, 2.0, math.inf], 3.0) == pytest.approx((0.5, 3.0))
+    assert good_range(grid, [1.0, 1.0, 1.0, 1.0, 1.0], 2.0) == pytest.approx((0.0, 4.0))
+    low, high = good_range(grid, [math.inf] * 5, 2.0)
+    assert low == high
+    low, high = good_range(grid, [1.0, 9.0, 0.5, 9.0, 1.0], 2.0)
+    assert 1.0 < low < 2.0 < high < 3.0  # what lies beyond a gap does not count
 
 
 def test_verdicts_follow_the_interval(bench: Bench) -> None:
