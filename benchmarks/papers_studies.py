@@ -129,8 +129,10 @@ STUDIES: tuple[Study, ...] = (
         _grid(1e-5, 10**0.5, 10),
     ),
     Range("range-gpt", STABLE, "GPT 0.16 M from scratch, AdamW", small_gpt, ADAMW, 40, RATE, _WIDE),
-    Range("range-fp16", STABLE, "the same in FP16's range", lambda: in_fp16(small_gpt()), ADAMW, 40, RATE, _WIDE),
-    Range("range-fp4", STABLE, "the same in FP4", lambda: in_fp4(small_gpt()), ADAMW, 40, RATE, _WIDE),
+    Range(
+        "range-fp16", STABLE, "GPT 0.16 M in FP16's range, AdamW", lambda: in_fp16(small_gpt()), ADAMW, 40, RATE, _WIDE
+    ),
+    Range("range-fp4", STABLE, "GPT 0.16 M in FP4, AdamW", lambda: in_fp4(small_gpt()), ADAMW, 40, RATE, _WIDE),
     Savings(
         "llama-scratch",
         (LAYERS, LAYERS),
