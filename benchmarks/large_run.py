@@ -235,7 +235,7 @@ def _recommendations(model: Sequence[Layer], estimates: Sequence[Estimate]) -> I
             "layer",
             layer.name,
             Remedy.CLIP if needed else Remedy.NONE,
-            {"form": "median", "threshold": 3.0} if needed else {},
+            {"clip_value": 3.0} if needed else {},
             Status.OK,
             "entries are heavy" if needed else "averaging suffices",
             (spikes[layer.name],),

@@ -3,10 +3,14 @@
 import streamlit as st
 
 from gnoise.charts.ladder import ladder
+from gnoise.errors import UserError
+from gnoise.export import recommendations_document
+from gnoise.export.requests import load_requests
+from gnoise.export.snippets import snippet
 from gnoise.records import Recommendation, Remedy
 from gnoise.runfile import Run
 
-from ..elements import offer_recommendations, show_chart, show_lines, show_recommendation
+from ..elements import offer_recommendations, show_chart, show_lines, show_recommendation, show_refusal
 from ..findings import findings_of
 
 _SELECT = "ladder"
@@ -14,6 +18,9 @@ _MODEL = "the whole model"
 _APPLY = """import gnoise
 
 gnoise.apply("recommendations.json", model, optimizer)  # in a terminal: gnoise apply --show recommendations.json"""
+_CODE = {"One line": None, "Plain PyTorch": "torch", "Hugging Face Trainer": "trainer", "Lightning": "lightning"}
+"""Tab to the kind of training script."""
+_LINES, _TALLEST = 24, 480  # pixels
 
 
 def render(run: Run) -> None:
@@ -37,14 +44,27 @@ def render(run: Run) -> None:
                 show_recommendation(recommendation)
                 show_lines(_beside(recommendation))
     if recommendations:
-        offer, code = st.columns([1, 3], vertical_alignment="center")
-        with offer:
-            offer_recommendations(run.path)
-        code.code(_APPLY, language="python")
+        _show_code(run)
     st.caption(
         "A gain is the progress per step at these weights, as a ratio to no remedy, from the recorded draws passed "
         "through remedy and optimizer; a trial says what it is worth in tokens."
     )
+
+
+def _show_code(run: Run) -> None:
+    """Show what to paste into a training script, a tab each; what is not looked at is not written."""
+    st.caption("All of this run's remedies, for your training script")
+    tabs = st.tabs(list(_CODE), key="code", bind="query-params", on_change="rerun")
+    for tab, (name, loop) in zip(tabs, _CODE.items(), strict=True):
+        if not tab.open:
+            continue
+        with tab:
+            try:
+                code = _APPLY if loop is None else snippet(load_requests(recommendations_document(run)), loop=loop)
+                st.code(code, language="python", height=_TALLEST if code.count("\n") > _LINES else "content")
+            except UserError as error:
+                show_refusal(f"{name} cannot be written: {error}")
+    offer_recommendations(run.path)
 
 
 def _beside(recommendation: Recommendation) -> list[str]:

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gnoise.errors import UserError
+from gnoise.export.plans import make_plans, requested_multipliers
+from gnoise.export.requests import Request, load_requests
 from gnoise.records import JsonValue, Remedy
-from gnoise.remedies.documents import Request, load_requests
 from gnoise.remedies.groups import multiply_lr
 from gnoise.remedies.layerwise_lr import LayerwiseLR
-from gnoise.remedies.plans import make_plans, requested_multipliers
+from gnoise.remedies.planned import planned_transform
 from gnoise.remedies.wrap import bare, wrap, wrapped
 
 _WRAPPERS = ("module", "_orig_mod")
@@ -58,7 +59,7 @@ def apply(recommendations: str | Path | Mapping[str, JsonValue], model: nn.Modul
     if len({id(layers[name]) for name in multipliers}) < len(multipliers):
         raise UserError("expected one layerwise_lr a layer, got several; try removing one from the file")
     others = [x for group in inner.param_groups for x in group["params"] if id(x) not in taken]
-    transforms = [plan.transform() for plan in plans]
+    transforms = [planned_transform(plan) for plan in plans]
     _slow_down(inner, {layers[name]: factor for name, factor in multipliers.items()})
     for plan, transform in zip(plans, transforms, strict=True):
         select = others if plan.layers is None else [layers[name] for name in plan.layers]

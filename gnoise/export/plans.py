@@ -1,17 +1,12 @@
 """From checked requests to what is called on which layers: one plan a wrap."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gnoise.errors import UserError
+from gnoise.export.requests import Request
 from gnoise.records import JsonValue, Remedy
-from gnoise.remedies.clip_norm import clip_global_norm, clip_norm
-from gnoise.remedies.clip_value import clip_coordinates, clip_value
-from gnoise.remedies.documents import Request
-from gnoise.remedies.shrink import shrink
-from gnoise.remedies.stabilize import stabilize
-from gnoise.remedies.transform import Transform
 
 Setting = str | float | bool | list[float] | tuple[float, float] | None
 _PARAMS: dict[Remedy, tuple[str, ...]] = {
@@ -21,14 +16,6 @@ _PARAMS: dict[Remedy, tuple[str, ...]] = {
     Remedy.CLIP_GLOBAL_NORM: ("clip_global_norm",),
     Remedy.STABILIZE: ("gammas", "max_ratio"),
     Remedy.LAYERWISE_LR: ("lr_multiplier",),
-}
-_FUNCTIONS: dict[str, Callable[..., Transform]] = {
-    "clip_coordinates": clip_coordinates,
-    "clip_global_norm": clip_global_norm,
-    "clip_norm": clip_norm,
-    "clip_value": clip_value,
-    "shrink": shrink,
-    "stabilize": stabilize,
 }
 _NORMS = (Remedy.CLIP_NORM, Remedy.CLIP_GLOBAL_NORM)
 _SCALES = {Remedy.CLIP: "clip_value", Remedy.SHRINK: "scale"}
@@ -51,10 +38,6 @@ class Plan:
     args: tuple[Setting, ...]
     settings: Mapping[str, Setting]
     layers: tuple[str, ...] | None
-
-    def transform(self) -> Transform:
-        """Make the transform."""
-        return _FUNCTIONS[self.function](*self.args, **self.settings)
 
     @property
     def call(self) -> str:

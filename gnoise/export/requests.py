@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gnoise.errors import unreadable
-from gnoise.export import recommendations_document
-from gnoise.export.document import RECOMMENDATIONS_FORMAT, RECOMMENDATIONS_VERSION
+from gnoise.export.document import RECOMMENDATIONS_FORMAT, RECOMMENDATIONS_VERSION, recommendations_document
 from gnoise.records import JsonValue, Remedy, Status
 from gnoise.runfile import is_run, open_run
 
