@@ -12,23 +12,27 @@ every training that has ended stays in the work folder; started again, the bench
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from calibration_table import Point, agreement, agreement_words, points_of
 from calibration_trainings import MOMENTS, TRAININGS, Training
+from report import Cell, publish
 
 import gnoise
 from gnoise.export.document import RECOMMENDATIONS_FORMAT, RECOMMENDATIONS_VERSION
 from gnoise.records import Evidence, EvidenceRole, Status
 from gnoise.runfile import Run
-from gnoise.stats.trial import LARGER, LONGER, NONE, final_losses, judge_trial
+from gnoise.stats.trial import LARGER, NONE, final_losses, judge_trial
 from gnoise.trial_records import Trial, TrialCurve
 from gnoise.trials import trial
 
-DRAWS, PATH = 128, 64
+DRAWS, PATH, FEWEST = 128, 64, 3
+COLUMNS = ("checkpoint", "arm", "predicted, frozen", "predicted, path", "measured")
 SETTINGS = {
     "clip 2v": ("clip", "clip at 2 √v"),
     "clip 3m": ("clip", "clip at 3 median |noise|"),
@@ -55,6 +59,8 @@ def main() -> None:
             run_trial(training, moment, work, seeds=options.seeds, steps=options.steps)
             if not options.trials:
                 profiled(training, moment, work, path=PATH)
+    found = [cell(training, moment, options.work / training.name) for training in TRAININGS for moment in MOMENTS]
+    _publish([each for each in found if each is not None], save=options.steps is None)
 
 
 def run_trial(training: Training, moment: str, work: Path, *, seeds: int | None, steps: int | None) -> Trial:
@@ -88,7 +94,7 @@ def _said(training: Training, moment: str, curve: TrialCurve) -> str:
 def profiled(training: Training, moment: str, work: Path, *, path: int) -> Path:
     """Profile one moment, at frozen weights or along a path of so many steps; once."""
     work.mkdir(parents=True, exist_ok=True)
-    file = work / f"{moment}{'-path' if path else ''}.gnoise"
+    file = _file(work, moment, path=path)
     if not file.exists():
         half = file.with_suffix(".half")
         workload = training.workload(work, moment)
@@ -96,6 +102,10 @@ def profiled(training: Training, moment: str, work: Path, *, path: int) -> Path:
         gnoise.profile(workload, half, draws=DRAWS, batch_size=size, path=path, device="cpu", force=True).close()
         half.rename(file)
     return file
+
+
+def _file(work: Path, moment: str, *, path: int) -> Path:
+    return work / f"{moment}{'-path' if path else ''}.gnoise"
 
 
 def rows_of(run: Run) -> Rows:
@@ -136,36 +146,87 @@ def _written(run: Run, rows: Rows, folder: Path) -> list[Path]:
     return paths
 
 
+def cell(training: Training, moment: str, work: Path) -> dict[str, object] | None:
+    """Read what is there of one moment: predictions of both kinds and the trial's results; ``None`` without a trial.
+
+    Args:
+        training: what was trained.
+        moment: of :data:`MOMENTS`.
+        work: folder of this training.
+    """
+    frozen, along = _file(work, moment, path=0), _file(work, moment, path=PATH)
+    if not frozen.exists():
+        return None
+    with gnoise.open_run(frozen) as run:
+        done = [each for each in run.trials if len(final_losses(each, LARGER)) >= FEWEST]
+        if not done:
+            return None
+        rows, measured = rows_of(run), _measured(done[-1])
+        predictions = {"frozen": _predictions(run, rows)}
+        scale = next((e.value, e.low, e.high) for e in run.estimates if e.layer is None and e.quantity == "b_simple")
+    if along.exists():
+        with gnoise.open_run(along) as moved:
+            predictions["path"] = _predictions(moved, rows)
+    return {
+        "training": training.name,
+        "moment": moment,
+        "batch_size": training.batch_size,
+        "b_simple": scale,
+        "predictions": predictions,
+        "trial": measured,
+    }
+
+
 def _predictions(run: Run, rows: Rows) -> dict[str, dict[str, float | str | None]]:
     by_name = {(e.layer, e.remedy, e.setting): e for e in run.evidence if e.role is EvidenceRole.SETTING}
     return {name: _prediction(by_name[key]) for name, key in rows.items() if key in by_name}
 
 
 def _prediction(row: Evidence) -> dict[str, float | str | None]:
-    return {
-        "layer": row.layer,
-        "setting": row.setting,
-        "gain": row.gain,
-        "low": row.low,
-        "high": row.high,
-        "batch": row.batch,
-        "bias_floor": row.bias_floor,
-    }
+    return {"layer": row.layer, "setting": row.setting, "gain": row.gain, "low": row.low, "high": row.high}
 
 
 def _measured(done: Trial) -> dict[str, object]:
-    rates: Sequence[float] = sorted({curve.learning_rate for curve in done.curves if curve.arm == NONE})
     plain = [curve for curve in done.curves if curve.arm == NONE]
     return {
-        "learning_rate": rates[0],
-        "examples": list(plain[0].examples),
-        "none": [list(curve.loss) for curve in plain],
-        "final": {
-            arm: {str(seed): loss for seed, loss in final_losses(done, arm).items()}
-            for arm in (NONE, LONGER, *(name for name in done.plan.arms if name not in (NONE, LONGER)))
-        },
+        "steps": done.plan.steps,
+        "learning_rate": plain[0].learning_rate,
+        "checkpoint_rate": done.plan.learning_rate,
+        "loss_before": plain[0].loss[0],
+        "final": {arm: {str(s): loss for s, loss in final_losses(done, arm).items()} for arm in done.plan.arms},
         "results": [asdict(result) for result in judge_trial(done)],
     }
+
+
+def _publish(cells: Sequence[dict[str, object]], *, save: bool) -> None:
+    points = [point for each in cells for point in points_of(each)]
+    found = {name: agreement(points, name) for name in ("frozen", "path")}
+    publish(
+        "calibration",
+        notes=[
+            "Multiples of no remedy's progress a step: predicted at frozen weights and along a path of "
+            f"{PATH} steps ({DRAWS} draws),",
+            "measured as the steps without remedy that one of the arm's is worth to equal held-out loss; 95% ends.",
+            *[agreement_words(name, each) for name, each in found.items() if each is not None],
+        ],
+        settings={"checkpoints": len(cells), "arms": len(SETTINGS) + 2},
+        columns=COLUMNS,
+        rows=[_row(point) for point in points],
+        details={"agreement": {k: None if v is None else asdict(v) for k, v in found.items()}, "cells": [*cells]},
+        save=save,
+    )
+
+
+def _row(point: Point) -> list[Cell]:
+    said = [_interval(point.predicted.get(name)) for name in ("frozen", "path")]
+    return [point.checkpoint, point.arm, *said, _interval(point.measured)]
+
+
+def _interval(logs: tuple[float, float, float] | None) -> str | None:
+    if logs is None:
+        return None
+    value, low, high = (math.exp(x) for x in logs)
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _options() -> argparse.Namespace:

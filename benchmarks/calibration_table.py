@@ -109,6 +109,21 @@ def agreement(points: Sequence[Point], predictor: str) -> Agreement | None:
     )
 
 
+def agreement_words(name: str, found: Agreement) -> str:
+    """Say in a line how a predictor agrees.
+
+    Args:
+        name: of the predictor.
+        found: its agreement.
+    """
+    (rank, rank_low, rank_high), (slope, low, high) = found.rank, found.slope
+    return (
+        f"{name}: rank correlation {rank:.2f} ({rank_low:.2f} to {rank_high:.2f}) over {found.points} arms, "
+        f"{found.within:.2f} within a checkpoint; slope of measured over predicted logarithms {slope:.2f} "
+        f"({low:.2f} to {high:.2f}); same sign in {found.signs[0]} of {found.signs[1]} sure of both."
+    )
+
+
 def _arrays(points: Sequence[Point], predictor: str) -> Float[np.ndarray, "points six"]:
     return np.array([(*point.predicted[predictor], *point.measured) for point in points])
 
