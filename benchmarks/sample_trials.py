@@ -1,8 +1,8 @@
 """Is what gnoise recommends for each shipped sample confirmed by training with it?
 
-Each sample is profiled with the settings beside it. What is recommended is tried, `gnoise trial RUN --arms recommended`
-and where nothing is, the remedies that need no evidence are, to see whether one was missed. Profiles and trials stay in the
-work folder; started again, the benchmark goes on from there.
+Each sample is profiled with the settings beside it. What is recommended is tried (`gnoise trial RUN`);
+where nothing is, the remedies that need no evidence are, to see whether one was missed. Profiles and trials stay in
+the work folder; started again, the benchmark goes on from there.
 
     .venv/bin/python benchmarks/sample_trials.py --only llama-docs digits-cnn    # the others as they are in the folder
 """
