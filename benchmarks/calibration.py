@@ -98,8 +98,8 @@ def profiled(training: Training, moment: str, work: Path, *, path: int) -> Path:
     if not file.exists():
         half = file.with_suffix(".half")
         workload = training.workload(work, moment)
-        size = training.batch_size
-        gnoise.profile(workload, half, draws=DRAWS, batch_size=size, path=path, device="cpu", force=True).close()
+        size, draws = training.batch_size, training.path_draws if path else DRAWS
+        gnoise.profile(workload, half, draws=draws, batch_size=size, path=path, device="cpu", force=True).close()
         half.rename(file)
     return file
 
@@ -204,8 +204,7 @@ def _publish(cells: Sequence[dict[str, object]], *, save: bool) -> None:
     publish(
         "calibration",
         notes=[
-            "Multiples of no remedy's progress a step: predicted at frozen weights and along a path of "
-            f"{PATH} steps ({DRAWS} draws),",
+            f"Multiples of no remedy's progress a step: predicted at frozen weights and along a path of {PATH} steps,",
             "measured as the steps without remedy that one of the arm's is worth to equal held-out loss; 95% ends.",
             *[agreement_words(name, each) for name, each in found.items() if each is not None],
         ],

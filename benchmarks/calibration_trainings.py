@@ -42,6 +42,7 @@ class Training:
         steps: of a trial's arm.
         seeds: pairs.
         held_out: examples to judge by.
+        path_draws: along the path; small images take many until their gradient can be told from noise.
         checkpoint: (work folder, moment) to its file, made where it is not there.
         data: to train on, for a checkpoint.
         kept: to judge by.
@@ -54,6 +55,7 @@ class Training:
     steps: int
     seeds: int
     held_out: int
+    path_draws: int
     checkpoint: Callable[[Path, str], Path]
     data: str
     kept: str
@@ -221,14 +223,15 @@ def _shipped(_: Path, moment: str) -> Path:
 _HERE = Path(__file__).stem
 _TRAIN, _VAL = str(DOCS / "train.bin"), str(DOCS / "val.bin")
 TRAININGS: tuple[Training, ...] = (
-    Training("gpt-deep", 8, 40, 5, 64, gpt_deep, _TRAIN, _VAL),
-    Training("gpt-docs", 4, 40, 5, 48, _shipped, _TRAIN, _VAL),
+    Training("gpt-deep", 8, 40, 5, 64, 128, gpt_deep, _TRAIN, _VAL),
+    Training("gpt-docs", 4, 40, 5, 48, 128, _shipped, _TRAIN, _VAL),
     Training(
         name="vit",
         batch_size=32,
         steps=60,
         seeds=6,
         held_out=256,
+        path_draws=512,
         checkpoint=vit,
         data=f"{_HERE}:images",
         kept=f"{_HERE}:held_out_images",
