@@ -15,18 +15,29 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from calibration_table import Point, agreement, agreement_words, points_of
 from calibration_trainings import MOMENTS, TRAININGS, Training
+from jaxtyping import Bool
 from report import Cell, publish
 
 import gnoise
 from gnoise.export.document import RECOMMENDATIONS_FORMAT, RECOMMENDATIONS_VERSION
 from gnoise.records import Evidence, EvidenceRole, Status
 from gnoise.runfile import Run
+from gnoise.stats.evidence import (
+    ARMS,
+    Progress,
+    add_progress,
+    measure_along,
+    measure_progress,
+    setting_gains,
+    simulated_optimizer,
+)
 from gnoise.stats.trial import LARGER, NONE, final_losses, judge_trial
 from gnoise.trial_records import Trial, TrialCurve
 from gnoise.trials import trial
@@ -43,6 +54,7 @@ SETTINGS = {
 """Arms whose setting is the same in all layers, and how evidence calls it."""
 Rows = dict[str, tuple[str | None, str, str]]
 """By arm: layer, remedy and setting of the evidence behind it."""
+BY_LAYER = ("clip 3m", "rational 4m")
 WORST_RATE = "worst rate"
 """One layer's learning rate lowered, where evidence says that it costs most."""
 
@@ -162,11 +174,11 @@ def cell(training: Training, moment: str, work: Path) -> dict[str, object] | Non
         if not done:
             return None
         rows, measured = rows_of(run), _measured(done[-1])
-        predictions = {"frozen": _predictions(run, rows)}
+        predictions = {"frozen": _predictions(run, rows) | _of_layers(run, work / moment)}
         scale = next((e.value, e.low, e.high) for e in run.estimates if e.layer is None and e.quantity == "b_simple")
     if along.exists():
         with gnoise.open_run(along) as moved:
-            predictions["path"] = _predictions(moved, rows)
+            predictions["path"] = _predictions(moved, rows) | _of_layers(moved, work / moment)
     return {
         "training": training.name,
         "moment": moment,
@@ -180,6 +192,49 @@ def cell(training: Training, moment: str, work: Path) -> dict[str, object] | Non
 def _predictions(run: Run, rows: Rows) -> dict[str, dict[str, float | str | None]]:
     by_name = {(e.layer, e.remedy, e.setting): e for e in run.evidence if e.role is EvidenceRole.SETTING}
     return {name: _prediction(by_name[key]) for name, key in rows.items() if key in by_name}
+
+
+def _of_layers(run: Run, folder: Path) -> dict[str, dict[str, float | str | None]]:
+    """Predict the arms whose limits differ by layer for the very layers they were trained with.
+
+    A layer in which a setting leaves no progress that can be told has no row to take a limit from, so that the arm
+    leaves it alone; the model's own rows have it treated.
+    """
+    wanted = {name: SETTINGS[name] for name in BY_LAYER}
+    arms = [arm for arm in ARMS if (arm.remedy, arm.setting) in wanted.values()]
+    measure = measure_along if run.info.path_steps else measure_progress
+    optimizer = simulated_optimizer(run.info.optimizer)
+    treated = {(remedy, words): _layers(folder / f"{name}.json") for name, (remedy, words) in wanted.items()}
+    parts: list[Progress] = []
+    for layer in run.layers:
+        sample = run.samples(layer.name).coordinates
+        found = measure(sample, optimizer, arms)
+        if isinstance(found, Progress):
+            idle = [i > 0 and layer.name not in treated[arm.remedy, arm.setting] for i, arm in enumerate(found.arms)]
+            parts.append(_untreated(found, np.array(idle)).scaled(layer.numel / sample.index.size))
+    gains = {(each.remedy, each.setting): each.gain for each in setting_gains(add_progress(parts))}
+    return {
+        name: {"layer": None, "setting": key[1], "gain": gain.value, "low": gain.low, "high": gain.high}
+        for name, key in wanted.items()
+        if (gain := gains.get(key)) is not None
+    }
+
+
+def _layers(arm: Path) -> set[str]:
+    return {each["layer"] for each in json.loads(arm.read_text(encoding="utf-8"))["recommendations"]}
+
+
+def _untreated(progress: Progress, idle: Bool[np.ndarray, " arms"]) -> Progress:
+    """Let some arms do what none does."""
+    place = np.where(idle, 0, np.arange(len(progress.arms)))
+    return replace(
+        progress,
+        along=progress.along[place],
+        size=progress.size[place],
+        steady=progress.steady[place],
+        along_left=progress.along_left[:, place],
+        size_left=progress.size_left[:, place],
+    )
 
 
 def _prediction(row: Evidence) -> dict[str, float | str | None]:
