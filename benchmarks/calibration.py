@@ -255,7 +255,9 @@ def _measured(done: Trial) -> dict[str, object]:
 
 def _publish(cells: Sequence[dict[str, object]], *, save: bool) -> None:
     points = [point for each in cells for point in points_of(each)]
+    gradients = [point for point in points if point.arm != WORST_RATE]
     found = {name: agreement(points, name) for name in ("frozen", "path")}
+    found |= {f"{name}, without the rate": agreement(gradients, name) for name in ("frozen", "path")}
     publish(
         "calibration",
         notes=[

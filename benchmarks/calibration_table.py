@@ -68,7 +68,7 @@ def points_of(document: Mapping[str, Any]) -> list[Point]:
             for name, each in document["predictions"].items()
             if each.get(arm, {}).get("gain") is not None
         }
-        if None in saved or not predicted:
+        if None in saved or not predicted:  # no saving: the ruler's length was not sure
             continue
         cost = 2.0 if arm == LARGER else 1.0
         measured = tuple(float(np.log(cost / (1.0 - share))) for share in saved)
