@@ -96,6 +96,14 @@ _ALL = (
         _PROJECT,
     ),
     Quantity(
+        "b_muon",
+        "noise scale in Muon's norm",
+        "B_Muon",
+        "examples",
+        "noise scale in nuclear norms, Muon's dual; the ends bracket a norm that cannot be measured without bias",
+        "McCandlish et al. 2018, arXiv 1812.06162, for the two numbers; Jordan et al. 2024, Muon, for the norm",
+    ),
+    Quantity(
         "grad_sq_norm",
         "squared norm of the mean gradient",
         "|G|²",

@@ -157,12 +157,20 @@ class ProgressSample:
         along: ⟨G, u⟩, with G first of draws whose entries were bounded, then of plain ones.
         scale: median of the non-zero |noise| entries in the first half, for arms' parameters.
         median_norm: of ‖g‖ in the first half, likewise.
+        noise_nuclear: ‖n‖_* of the noise n of some pairs of draws, at most four a block.
+        along_mean: ⟨g, u⟩ of each draw of the second half, with u the polar factor of the mean of the first.
+        mean_nuclear: ‖·‖_* of that mean.
+
+    The last three are ``None`` in older runs. Nuclear norms are those of :func:`gnoise.remedies.geometry.nuclear_norm`.
     """
 
     arms: tuple[str, ...]
     along: Float[np.ndarray, "blocks arms gradients parts"]
     scale: float
     median_norm: float
+    noise_nuclear: Float[np.ndarray, " pairs"] | None = None
+    along_mean: Float[np.ndarray, " second_half"] | None = None
+    mean_nuclear: float | None = None
 
 
 @dataclass(frozen=True)

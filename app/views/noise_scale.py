@@ -50,6 +50,7 @@ def render(run: Run) -> None:
             plural(info.example): st.column_config.NumberColumn(format="%.1f"),
             "tokens": st.column_config.NumberColumn(format="localized", step=1),
             "in Adam's norm": st.column_config.NumberColumn(format="%.1f"),
+            "in Muon's norm": st.column_config.NumberColumn(format="%.1f"),
         },
     )
 

@@ -13,6 +13,7 @@ from gnoise.records import Estimate, Layer, RunInfo
 
 WHOLE = "whole model"
 _ADAM = "whole model, in Adam's norm"
+_MUON = "followed matrices, in Muon's norm"
 _ORANGE, _BLUE = "rgb(230, 97, 1)", "rgb(55, 126, 184)"
 _ROW, _MARGINS = 30, 70
 _TICKS = [first * 10.0**power for power in range(-3, 7) for first in (1, 3)]
@@ -44,7 +45,7 @@ def noise_scales(info: RunInfo, estimates: Sequence[Estimate]) -> Chart:
 
 
 def noise_scale_table(info: RunInfo, layers: Sequence[Layer], estimates: Sequence[Estimate]) -> pd.DataFrame:
-    """Make one row a layer: its noise scale in examples and in tokens, and in Adam's norm.
+    """Make one row a layer: its noise scale in examples and in tokens, and in Adam's norm; in Muon's where there is any.
 
     Args:
         info: of the run.
@@ -52,28 +53,33 @@ def noise_scale_table(info: RunInfo, layers: Sequence[Layer], estimates: Sequenc
         estimates: of any layers and quantities.
     """
     found = {(each.layer, each.quantity): each for each in estimates}
+    muon = any(each.quantity == "b_muon" for each in estimates)
     rows: list[dict[str, object]] = []
     for layer in layers:
         plain_scale, adam = found.get((layer.name, "b_simple")), found.get((layer.name, "b_adam"))
         value, ends, tokens = _cells(plain_scale, info.tokens_per_example)
-        rows.append(
-            {
-                "layer": layer.name,
-                "kind": str(layer.kind),
-                plural(info.example): value,
-                "95% interval": ends,
-                "tokens": tokens,
-                "in Adam's norm": None if adam is None else adam.value,
-                "its 95% interval": "–" if adam is None else interval_or_reason(adam),
-                "remarks": "" if plain_scale is None else remarks(plain_scale),
-            }
-        )
+        row: dict[str, object] = {
+            "layer": layer.name,
+            "kind": str(layer.kind),
+            plural(info.example): value,
+            "95% interval": ends,
+            "tokens": tokens,
+            "in Adam's norm": None if adam is None else adam.value,
+            "its 95% interval": "–" if adam is None else interval_or_reason(adam),
+        }
+        if muon:
+            scale = found.get((layer.name, "b_muon"))
+            row["in Muon's norm"] = None if scale is None else scale.value
+            row["its bracket"] = "–" if scale is None else interval_or_reason(scale)
+        rows.append(row | {"remarks": "" if plain_scale is None else remarks(plain_scale)})
     return pd.DataFrame(rows)
 
 
 def _of_model(estimates: Sequence[Estimate]) -> Iterator[tuple[str, Estimate]]:
     of_model = {each.quantity: each for each in estimates if each.layer is None}
-    names = {"b_simple": WHOLE, "b_adam": _ADAM} | {quantity: kind for kind, quantity in KIND_QUANTITIES.items()}
+    names = {"b_simple": WHOLE, "b_adam": _ADAM, "b_muon": _MUON} | {
+        quantity: kind for kind, quantity in KIND_QUANTITIES.items()
+    }
     for quantity, name in names.items():
         if quantity in of_model:
             yield name, of_model[quantity]

@@ -263,8 +263,10 @@ class _LayerCollector:
             self._standardised.add(self._scale.standardise(flat))
         if noise.ndim >= 2:
             median = median_magnitude(counted)
-            if self._followed is not None and self._learning:
-                self._followed.learn_scale(median)
+            if self._followed is not None:
+                self._followed.add_noise(noise)
+                if self._learning:
+                    self._followed.learn_scale(median)
             first_of_block = not self._parts.numbers
             self._parts.numbers.append(
                 matrix_numbers(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnoise.collect.dual_norms import DualNorms
 from gnoise.collect.layers import Parameter
 from gnoise.formulas import clip_value, ema, stabilizer_ratio
 from gnoise.records import Layer, ProgressSample
@@ -20,8 +21,9 @@ from gnoise.stats.evidence import GAMMAS, MATRIX_ARMS, Met, Spectral, is_followe
 BUDGET = 2.0
 """Gradient-sized buffers, of the whole model, that all followed matrices may hold together."""
 _PARTS = 4
-BUFFERS = len(MATRIX_ARMS) + _PARTS
-"""Matrix-sized ones a matrix holds: each arm's momentum, and the gradient twice over in bfloat16 for each part."""
+BUFFERS = len(MATRIX_ARMS) + _PARTS + 0.5
+"""Matrix-sized ones a matrix holds: each arm's momentum, and in bfloat16 each part of the gradient, twice over, and the
+polar factor of their mean."""
 _BOUND = 12.0
 """Medians of |noise| at which an entry is bounded where the gradient shall bear heavy tails."""
 
@@ -80,10 +82,19 @@ class Followed:
         self._sums: list[Tensor] = []
         self._gradients: list[list[Tensor]] = []
         self._buffers: list[Tensor] = []
+        self._dual = DualNorms(draws=draws)
 
     def learn_scale(self, median: float) -> None:
         """Note the median |noise| of a pair of draws."""
         self._scales.append(median)
+
+    def add_noise(self, noise: Tensor) -> None:
+        """Take the noise of a pair of draws.
+
+        Args:
+            noise: of any shape, not changed.
+        """
+        self._dual.add_noise(noise)
 
     def add(self, grad: Tensor, norm: float, *, learning: bool) -> None:
         """Take a draw.
@@ -96,6 +107,8 @@ class Followed:
         self._place += 1
         met = self._meet(norm, learning=learning)
         seen = norm > 0.0 and met.scale > 0.0
+        if not learning and self._gradients:
+            self._hold(grad)
         if learning:
             self._sums = self._sums or [torch.zeros_like(grad) for _ in range(2)]
             if seen:
@@ -117,12 +130,25 @@ class Followed:
             self._sums, self._added = [], 0
         self._place = 0
         along, self._along = self._along, []
+        bracket = self._dual.take()
         return ProgressSample(
             arms=tuple(each.arm.setting for each in MATRIX_ARMS),
             along=np.mean(along or [np.zeros((len(MATRIX_ARMS), 2, _PARTS))], axis=0, keepdims=True),
             scale=self._scale,
             median_norm=statistics.median(self._norms),
+            noise_nuclear=bracket.noise_nuclear,
+            along_mean=bracket.along_mean,
+            mean_nuclear=bracket.mean_nuclear,
         )
+
+    def _hold(self, grad: Tensor) -> None:
+        """Hold a draw against the mean of all those the gradient was taken from."""
+        if not self._dual.learnt:
+            mean = torch.zeros_like(grad)
+            for _, plain in self._gradients:
+                mean.add_(plain)
+            self._dual.learn(mean.div_(len(self._gradients)))
+        self._dual.add(grad)
 
     def _update(self) -> np.ndarray:
         """Make every arm's update, hold it against every gradient, and start again from nothing."""

@@ -13,6 +13,7 @@ from gnoise.records import (
     LayerSamples,
     MatrixSample,
     NormSample,
+    ProgressSample,
     SketchSample,
     Verdict,
 )
@@ -56,7 +57,13 @@ def find_all(run: Run, remedies: Sequence[str] | None = None) -> tuple[list[Find
             found += _apply(statistic, model, {NormSample: run.model_norms})
     sums, ladders = NormSums(draws), _ladders(run, arms, rates=rates)
     for layer in run.layers:
-        subject = Subject(layer=layer, row_labels=run.row_labels(layer), draws=draws, optimizer=run.info.optimizer)
+        subject = Subject(
+            layer=layer,
+            row_labels=run.row_labels(layer),
+            draws=draws,
+            optimizer=run.info.optimizer,
+            under=run.info.judged_under,
+        )
         samples = run.samples(layer.name)
         sums.add(subject, samples)
         ladders.add(layer, samples)
@@ -89,9 +96,9 @@ def _check(remedies: Sequence[str] | None) -> None:
 
 
 def _apply(statistic: AnyStatistic, subject: Subject, samples: Mapping[type, Any]) -> Sequence[Finding]:
-    """Fit one statistic where its sample is there."""
+    """Fit one statistic where its sample is there, else hear why it is not."""
     sample = samples.get(statistic.needs)
-    return [] if sample is None else statistic.estimate(subject, sample)
+    return statistic.absent(subject) if sample is None else statistic.estimate(subject, sample)
 
 
 def _by_type(samples: LayerSamples) -> Mapping[type, Any]:
@@ -100,4 +107,5 @@ def _by_type(samples: LayerSamples) -> Mapping[type, Any]:
         SketchSample: samples.sketch,
         CoordinateSample: samples.coordinates,
         MatrixSample: samples.matrix,
+        ProgressSample: samples.progress,
     }

@@ -175,30 +175,38 @@ def assemble_matrix(blocks: Blocks) -> MatrixSample | None:
     if "matrix.shape" not in blocks:
         return None
     rows, columns = (int(side) for side in blocks["matrix.shape"][0])
-    series = {
-        name: np.concatenate(blocks[f"matrix.{name}"]) if f"matrix.{name}" in blocks else None
-        for name in _MATRIX_SERIES
-    }
+    series = {name: _joined(blocks, f"matrix.{name}") for name in _MATRIX_SERIES}
     return MatrixSample(rows=rows, columns=columns, **series)  # pyright: ignore[reportArgumentType]
 
 
 def _flatten_progress(progress: ProgressSample) -> dict[str, Array]:
-    return {
+    named: dict[str, Array] = {
         "progress.arms": np.frombuffer("\n".join(progress.arms).encode(), dtype=np.uint8),
         "progress.along": progress.along,
         "progress.scale": np.array([progress.scale]),
         "progress.median_norm": np.array([progress.median_norm]),
     }
+    if progress.noise_nuclear is not None:
+        named["progress.noise_nuclear"] = progress.noise_nuclear
+    if progress.along_mean is not None:
+        named["progress.along_mean"] = progress.along_mean
+    if progress.mean_nuclear is not None:
+        named["progress.mean_nuclear"] = np.array([progress.mean_nuclear])
+    return named
 
 
 def _assemble_progress(blocks: Blocks) -> ProgressSample | None:
     if "progress.arms" not in blocks:
         return None
+    # Single numbers are known best in the last block: the gradient's first half is over by then.
     return ProgressSample(
         arms=tuple(blocks["progress.arms"][0].tobytes().decode().split("\n")),
         along=np.concatenate(blocks["progress.along"]),
-        scale=float(blocks["progress.scale"][0][0]),
-        median_norm=float(blocks["progress.median_norm"][0][0]),
+        scale=float(blocks["progress.scale"][-1][0]),
+        median_norm=float(blocks["progress.median_norm"][-1][0]),
+        noise_nuclear=_joined(blocks, "progress.noise_nuclear"),
+        along_mean=_joined(blocks, "progress.along_mean"),
+        mean_nuclear=float(blocks["progress.mean_nuclear"][-1][0]) if "progress.mean_nuclear" in blocks else None,
     )
 
 
@@ -223,6 +231,10 @@ def _sketches(blocks: Blocks, prefix: str) -> tuple[Sketch, ...]:
 
 def _once(blocks: Blocks, name: str) -> Array | None:
     return blocks[name][0] if name in blocks else None
+
+
+def _joined(blocks: Blocks, name: str) -> Array | None:
+    return np.concatenate(blocks[name]) if name in blocks else None
 
 
 def _join(blocks: Blocks, name: str, dtype: type[np.generic], axes: int) -> Array:

@@ -29,7 +29,8 @@ CREATE TABLE layer (
 -- Names are SAMPLE.FIELD as in gnoise.records, e.g. norms.draw_sq_norms; the first axis counts draws
 -- (or pairs of draws, or blocks) and grows from block to block, but for the names below, which
 -- stand once, in block 0:  coordinates.index  coordinates.second_moment  matrix.shape
--- (progress.arms says the same in every block that has it: UTF-8, a line an arm).
+-- (progress.arms says the same in every block that has it: UTF-8, a line an arm; of progress.scale, .median_norm and
+-- .mean_nuclear the last block's counts).
 -- A sketch is two arrays and two scalars: sketch.VIEW.buckets, .counts, .zeros, .nonfinite.
 CREATE TABLE array (
     layer INTEGER NOT NULL,

@@ -6,6 +6,7 @@ from gnoise.stats import (
     extremes,
     localization,
     matched_noise_scale,
+    muon_noise_scale,
     noise_scale,
     outliers,
     spikes,
@@ -28,6 +29,7 @@ from gnoise.stats.totals import NormSums
 STATISTICS: tuple[AnyStatistic, ...] = (
     noise_scale.STATISTIC,
     matched_noise_scale.STATISTIC,
+    muon_noise_scale.STATISTIC,
     draw_norm.STATISTIC,
     spikes.STATISTIC,
     spikes.CLIP_RATE,

@@ -8,12 +8,7 @@ $$B_\mathrm{Adam} = \frac{\sum_i \Sigma_{ii}/\sqrt{v_i}}{\sum_i G_i^2/\sqrt{v_i}
 where $B_\mathrm{simple}$ has weights of one. It is read off the fixed coordinates of every draw, which are scarcer than
 norms of whole tensors: its intervals are wider. Like $B_\mathrm{simple}$ it is not the measured critical batch.
 
-Muon's counterpart is not reported. Its step is steepest descent in the spectral norm, so gradients count in the nuclear
-norm, and noise and signal are equal at $(\mathbb{E}\|E\|_* / \|G\|_*)^2$ draws, $E$ the noise of one. The numerator is
-there (``MatrixSample.nuclear``). The denominator is not: a nuclear norm is no quadratic form, so that neither norms at
-two batch sizes nor pairs of draws give it without bias, and that of the mean of all draws is too large by the noise
-left in it, most where the signal is weak. It would take nuclear norms of means of 1, 2, 4, ... draws, each a
-decomposition of whole matrices and a buffer as large as a gradient, and a law to extrapolate them by.
+Muon's counterpart needs whole matrices: :mod:`gnoise.stats.muon_noise_scale`.
 """
 
 from dataclasses import replace
@@ -53,7 +48,7 @@ def adam_estimate(name: str | None, norms: NormSample, draws: DrawSample) -> Est
         norms: from :func:`adam_norms`, or a sum of them over tensors.
         draws: what was drawn, for the number of examples in a draw.
     """
-    return noise_scale_of(name, "b_adam", norms, unit=_examples_per_draw(draws))
+    return noise_scale_of(name, "b_adam", norms, unit=examples_per_draw(draws))
 
 
 def noise_scale_of(name: str | None, quantity: str, norms: NormSample, *, unit: float = 1.0) -> Estimate:
@@ -98,6 +93,12 @@ def uses_adam(subject: Subject) -> bool:
     return not isinstance(name, str) or not name or "adam" in name.lower()
 
 
+def examples_per_draw(draws: DrawSample) -> float:
+    """Count examples, unequal weights as fewer of them: 1 / mean Σw²."""
+    squares = np.square(draws.example_weights).sum(1)
+    return float(1.0 / squares.mean()) if squares.size else 1.0
+
+
 def _norms(values: Float[np.ndarray, "draws coords"], weights: Float[np.ndarray, " coords"]) -> NormSample:
     draws = values.shape[0] // 2 * 2
     scaled = values[:draws].astype(np.float64) * np.sqrt(weights)
@@ -110,12 +111,6 @@ def _norms(values: Float[np.ndarray, "draws coords"], weights: Float[np.ndarray,
         block_sq_norms=np.square(of_blocks).sum(1),
         example_weights=np.full((draws // 2, 2), 0.5),
     )
-
-
-def _examples_per_draw(draws: DrawSample) -> float:
-    """Count examples, unequal weights as fewer of them: 1 / mean Σw²."""
-    squares = np.square(draws.example_weights).sum(1)
-    return float(1.0 / squares.mean()) if squares.size else 1.0
 
 
 STATISTIC = Statistic(

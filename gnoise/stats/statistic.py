@@ -12,10 +12,11 @@ from gnoise.records import (
     Layer,
     MatrixSample,
     NormSample,
+    ProgressSample,
     SketchSample,
 )
 
-SampleT = TypeVar("SampleT", NormSample, SketchSample, CoordinateSample, MatrixSample)
+SampleT = TypeVar("SampleT", NormSample, SketchSample, CoordinateSample, MatrixSample, ProgressSample)
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,24 @@ class Subject:
         row_labels: the token behind each row of an embedding or head; empty elsewhere.
         draws: which examples were drawn.
         optimizer: the checkpoint's own hyper-parameters, e.g. ``clip_global_norm``.
+        under: optimizer that its remedies are judged under; empty is the checkpoint's own.
     """
 
     layer: Layer | None
     row_labels: tuple[str, ...] = ()
     draws: DrawSample | None = None
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
+    under: str = ""
 
     @property
     def name(self) -> str | None:
         """Layer name, ``None`` for the model: what goes into :attr:`Estimate.layer`."""
         return None if self.layer is None else self.layer.name
+
+
+def _nothing(subject: Subject) -> Sequence[Finding]:
+    del subject
+    return ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class Statistic(Generic[SampleT]):
         quantities: names from :mod:`gnoise.quantities`, each reported exactly once per subject, or none of them.
         estimate: the function; never raises on bad data, says so in a status.
         whole_model: also run on the sum over layers (only :class:`NormSample` has one).
+        absent: what is reported, by the same rules, of a subject without such a sample.
         questions: names from :data:`gnoise.quantities.QUESTIONS`, each answered once where quantities are reported.
     """
 
@@ -58,8 +67,15 @@ class Statistic(Generic[SampleT]):
     quantities: tuple[str, ...]
     estimate: Callable[[Subject, SampleT], Sequence[Finding]]
     whole_model: bool = False
+    absent: Callable[[Subject], Sequence[Finding]] = _nothing
     questions: tuple[str, ...] = ()
 
 
-AnyStatistic = Statistic[NormSample] | Statistic[SketchSample] | Statistic[CoordinateSample] | Statistic[MatrixSample]
+AnyStatistic = (
+    Statistic[NormSample]
+    | Statistic[SketchSample]
+    | Statistic[CoordinateSample]
+    | Statistic[MatrixSample]
+    | Statistic[ProgressSample]
+)
 """A statistic of whichever sample."""

@@ -1,4 +1,4 @@
-"""Noise scales of sums over tensors: of every kind of layer, and of the whole model in Adam's norm.
+"""Noise scales of sums over tensors: of every kind of layer, and of the whole model in Adam's norm and Muon's.
 
 Norms are added over tensors first and divided once: a mean of the layers' noise scales is not the noise scale of the
 layers together.
@@ -7,8 +7,9 @@ layers together.
 from collections.abc import Iterator
 
 from gnoise.quantities import KIND_QUANTITIES
-from gnoise.records import DrawSample, Estimate, LayerSamples, NormSample
+from gnoise.records import DrawSample, Estimate, Layer, LayerSamples, NormSample
 from gnoise.stats.matched_noise_scale import adam_estimate, adam_norms, noise_scale_of, uses_adam
+from gnoise.stats.muon_noise_scale import MuonNorms, add_muon_norms, muon_estimate, muon_norms
 from gnoise.stats.statistic import Subject
 
 _ADAM = "b_adam"
@@ -25,9 +26,13 @@ class NormSums:
         self._draws = draws
         self._sums: dict[str, NormSample] = {}
         self._lacking: set[str] = set()
+        self._followed: list[tuple[Layer, MuonNorms]] = []
 
     def add(self, subject: Subject, samples: LayerSamples) -> None:
         """Add a layer."""
+        followed = muon_norms(samples.progress)
+        if subject.layer is not None and followed is not None:
+            self._followed.append((subject.layer, followed))
         for quantity, norms in _summands(subject, samples):
             if norms is None:
                 self._lacking.add(quantity)
@@ -36,7 +41,10 @@ class NormSums:
                 self._sums[quantity] = norms if so_far is None else add_norms(so_far, norms)
 
     def estimates(self) -> list[Estimate]:
-        """Report the kinds there are, in the glossary's order, and Adam's where no layer lacks its state."""
+        """Report the kinds there are, in the glossary's order, then the model in the norms of optimizers.
+
+        Adam's where no layer lacks its state, Muon's where any matrix was followed, of these alone.
+        """
         kinds = [
             noise_scale_of(None, quantity, self._sums[quantity])
             for quantity in KIND_QUANTITIES.values()
@@ -44,6 +52,9 @@ class NormSums:
         ]
         if _ADAM in self._sums and _ADAM not in self._lacking:
             kinds.append(adam_estimate(None, self._sums[_ADAM], self._draws))
+        if self._followed:
+            note = f"of followed matrices alone ({len(self._followed)})"
+            kinds.append(muon_estimate(None, add_muon_norms(self._followed), self._draws, note))
         return kinds
 
 

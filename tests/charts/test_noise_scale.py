@@ -34,3 +34,15 @@ def test_layers_have_a_row_each_names_untouched() -> None:
     assert table["tokens"][0] == 6400.0
     assert (table["in Adam's norm"][0], table["its 95% interval"][0]) == (9.0, "8.00 to 11.0")
     assert noise_scale_table(INFO, LAYERS, [])["95% interval"][0] == "–"
+
+
+def test_muons_bracket_stands_where_matrices_were_followed() -> None:
+    followed, missed = known("h.0.mlp.weight", "b_muon", 9.0, 4.0, 20.0), "h.0.attn.weight"
+    found = [known(None, "b_muon", 8.0, 5.0, None), followed, unknown(missed, "b_muon", Status.NOT_FOLLOWED)]
+    assert "followed matrices, in Muon's norm" in list(noise_scales(INFO, [*ESTIMATES, *found]).table["of"])
+    table = noise_scale_table(INFO, LAYERS, [*ESTIMATES, *found]).set_index("layer")
+    assert table.loc["h.0.mlp.weight", "in Muon's norm"] == 9.0
+    assert table.loc["h.0.mlp.weight", "its bracket"] == "4.00 to 20.0"
+    assert table.loc[missed, "its bracket"] == "not followed"
+    assert table.loc["wte.weight", "its bracket"] == "–"
+    assert "in Muon's norm" not in noise_scale_table(INFO, LAYERS, ESTIMATES)

@@ -10,6 +10,7 @@ from gnoise.records import (
     LayerSamples,
     MatrixSample,
     NormSample,
+    ProgressSample,
     Sketch,
     SketchSample,
 )
@@ -49,6 +50,7 @@ def layer_samples(gradients: np.ndarray, *, blocks: int = BLOCKS) -> LayerSample
                 second_moment=np.nan_to_num(np.square(means).mean(0).ravel(), posinf=1.0),
             ),
             matrix=matrix_sample(noise),
+            progress=progress_sample(means, noise, blocks=blocks),
         )
 
 
@@ -121,6 +123,28 @@ def matrix_sample(noise: np.ndarray) -> MatrixSample:
         coherent_fourth=gram - lines + np.square(winsorised).sum((1, 2)),
         permuted_ratio=sigmas[alive, 0] / np.linalg.norm(mixed[alive], 2, axis=(1, 2)),
         max_position=magnitude.reshape(len(noise), -1).argmax(1),
+    )
+
+
+def progress_sample(means: np.ndarray, noise: np.ndarray, *, blocks: int = BLOCKS) -> ProgressSample:
+    """Hold the second half's draws against the polar factor of the first half's mean; no arm but none."""
+    half = len(means) // blocks * min(blocks, BLOCKS // 2)
+    mean, rest = means[:half].mean(0), means[half:]
+    finite = bool(np.isfinite(mean).all())
+    left, sigmas, right = np.linalg.svd(mean if finite else np.zeros_like(mean), full_matrices=False)
+    factor = left * (sigmas > 1e-9 * sigmas[0]) @ right
+    along = (rest * factor).sum((1, 2))
+    updates = np.zeros((blocks, 1, 2, 4))
+    if len(rest):
+        updates[BLOCKS // 2 :, :, :, :] = along.reshape(blocks - BLOCKS // 2, -1).mean(1).reshape(-1, 1, 1, 1)
+    return ProgressSample(
+        arms=("",),
+        along=updates,
+        scale=float(np.median(np.abs(noise))),
+        median_norm=float(np.median(np.sqrt(np.square(means[:half]).sum((1, 2))))),
+        noise_nuclear=np.array([np.linalg.norm(x, "nuc") if np.isfinite(x).all() else np.nan for x in noise]),
+        along_mean=along,
+        mean_nuclear=float(sigmas.sum()) if finite else np.nan,
     )
 
 

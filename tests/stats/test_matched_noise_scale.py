@@ -113,7 +113,8 @@ def test_kinds_and_the_model_are_sums_divided_once() -> None:
     sums = NormSums(draws)
     for kind in (Kind.MLP, Kind.NORM, Kind.NORM):
         layer = replace(samples.LAYER, kind=kind, name=f"{kind}")
-        sums.add(Subject(layer=layer, draws=draws, optimizer={"name": "AdamW"}), made[kind])
+        followed_none = replace(made[kind], progress=None)
+        sums.add(Subject(layer=layer, draws=draws, optimizer={"name": "AdamW"}), followed_none)
     found = {estimate.quantity: estimate for estimate in sums.estimates()}
     assert list(found) == ["b_simple_mlp", "b_simple_norm", "b_adam"]
     one = made[Kind.NORM].norms
@@ -125,7 +126,7 @@ def test_kinds_and_the_model_are_sums_divided_once() -> None:
 
 
 def test_one_layer_without_state_leaves_the_model_without_a_number() -> None:
-    made, draws = samples.layer_samples(samples.gaussian()), samples.draw_sample(64, 4)
+    made, draws = replace(samples.layer_samples(samples.gaussian()), progress=None), samples.draw_sample(64, 4)
     sums = NormSums(draws)
     subject = Subject(layer=samples.LAYER, draws=draws)
     sums.add(subject, made)
