@@ -1,7 +1,7 @@
 """How often the bracket of the noise scale in Muon's norm holds the truth, and how wide it is.
 
-A mean gradient of known nuclear norm, of rank one or full, under noise whose nuclear norm is known from many more draws:
-Gaussian, and Gaussian with one draw in ten ten times louder. What a followed matrix keeps is kept here the same way.
+A mean gradient of known nuclear norm, of rank one or full, stands under noise whose nuclear norm is known from many more
+draws: Gaussian, and Gaussian with one draw in ten ten times louder. What a followed matrix keeps is kept the same way.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> None:
     publish(
         "muon_noise_scale",
         notes=[
-            f"{SHAPE[0]} × {SHAPE[1]} matrices; B/b: the true noise scale in draws. held: share of brackets that hold it;",
+            f"{SHAPE[0]} × {SHAPE[1]} matrices; B/b: true noise scale in draws. held: share of brackets that hold it;",
             "bounded: share with both ends; low, value, high: medians, over the truth (high: infinite where missing).",
         ],
         settings={"runs": options.runs},

@@ -45,7 +45,7 @@ def noise_scales(info: RunInfo, estimates: Sequence[Estimate]) -> Chart:
 
 
 def noise_scale_table(info: RunInfo, layers: Sequence[Layer], estimates: Sequence[Estimate]) -> pd.DataFrame:
-    """Make one row a layer: its noise scale in examples and in tokens, and in Adam's norm; in Muon's where there is any.
+    """Make one row a layer: its noise scale in examples, in tokens and in Adam's norm; in Muon's where any is.
 
     Args:
         info: of the run.

@@ -21,6 +21,7 @@ from gnoise.records import (
     LayerSamples,
     MatrixSample,
     NormSample,
+    ProgressSample,
     Recommendation,
     Remedy,
     RunInfo,
@@ -115,6 +116,28 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         assert (matrix.rows, matrix.columns) == (4, 3)
         assert matrix.row_energy.shape == (3, 4)
         assert run.samples("h.0.bias").matrix is None
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_what_was_followed_is_joined_over_the_blocks_that_have_it(tmp_path: Path, older: bool) -> None:
+    rng = np.random.default_rng(1)
+    whole = [ProgressSample(("", "a"), rng.random((1, 2, 2, 4)), 0.5, 2.0) for _ in range(2)]
+    if not older:
+        whole = [dataclasses.replace(x, noise_nuclear=rng.random(3), along_mean=rng.random(2)) for x in whole]
+        whole = [dataclasses.replace(x, mean_nuclear=7.0) for x in whole]
+    with RunWriter(tmp_path / "r.gnoise", info=INFO, layers=LAYERS[:1]) as writer:
+        for progress in (None, *whole):
+            made = layer_samples(rng, LAYERS[0], second_half=progress is not None)
+            writer.write_block(draw_sample(rng), {LAYERS[0].name: dataclasses.replace(made, progress=progress)})
+        writer.finish(RunState.COMPLETE)
+    with open_run(tmp_path / "r.gnoise") as run:
+        read = run.samples(LAYERS[0].name).progress
+    assert read is not None
+    assert (read.arms, read.mean_nuclear) == (("", "a"), None if older else 7.0)
+    for name in ("along", "noise_nuclear", "along_mean"):
+        parts = [getattr(x, name) for x in whole]
+        expected = None if older and name != "along" else np.concatenate(parts)
+        np.testing.assert_array_equal(getattr(read, name), expected)
 
 
 def test_model_norms_are_the_sum_over_layers(tmp_path: Path) -> None:
