@@ -1,7 +1,7 @@
 """How often the bracket of the noise scale in Muon's norm holds the truth, and how wide it is.
 
-A mean gradient of known nuclear norm, of rank one or full, stands under noise whose nuclear norm is known from many more
-draws: Gaussian, and Gaussian with one draw in ten ten times louder. What a followed matrix keeps is kept the same way.
+A mean gradient of known nuclear norm, of rank one or full, stands under noise whose own is known from many more draws:
+Gaussian, and Gaussian with one draw in ten ten times louder. What a followed matrix keeps is kept the same way.
 """
 
 import argparse
