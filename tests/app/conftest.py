@@ -1,5 +1,6 @@
 """Runs on disk, made by hand: analyzed, not analyzed, cut off, and a file that is no run."""
 
+import importlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,6 +51,41 @@ def write_run(path: Path, *, blocks: int = BLOCKS, state: RunState = RunState.CO
         write_blocks(writer, range(blocks))
         writer.finish(state)
     return path
+
+
+def write_generated(path: Path, *, layers: int) -> Path:
+    """Write a run with every quantity, question and remedy of every layer, its numbers made up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(MAIN.parents[1] / "benchmarks"))
+        return importlib.import_module("large_run").write_large_run(path, layers=layers, draws=64)
+
+
+def _view(path: str, view: str) -> None:
+    from importlib import import_module
+
+    from gnoise.runfile import open_run
+
+    with open_run(path) as run:
+        import_module(f"app.views.{view}").render(run)
+
+
+def open_view(path: Path, view: str, /, *, asked: str | None = None, **query: str) -> AppTest:
+    """Draw one page of a run, in this process.
+
+    Args:
+        path: of the run.
+        view: a module of the app's views.
+        asked: key of the picture whose numbers are asked for.
+        query: of the address.
+    """
+    test = AppTest.from_function(_view, kwargs={"path": str(path), "view": view}, default_timeout=60)
+    for name, value in query.items():
+        test.query_params[name] = value
+    if asked is not None:
+        test.session_state[f"{asked}-numbers-asked"] = True
+    test.run()
+    assert not test.exception
+    return test
 
 
 @pytest.fixture(scope="session")
