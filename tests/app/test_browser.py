@@ -25,6 +25,19 @@ from tests.charts.records import ESTIMATES, HOSTILE, INFO, LAYERS, RECOMMENDATIO
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "gnoise" / "export" / "recommendations.schema.json"
+SCREENS = ROOT / "runs" / "screens"
+"""Every page in light and dark, for a person to look at; git ignores the folder."""
+PAGES = {
+    "overview": ".st-key-heat-map .main-svg",
+    "layers": ".st-key-tail .main-svg",
+    "noise-scale": ".st-key-noise-scales .main-svg",
+    "norms": ".st-key-norm-series .main-svg",
+    "remedies": "text=No remedy was judged",
+    "trial": "text=No trial yet",
+    "compare": "text=Nothing to compare with",
+    "about-this-run": "text=The command that made it",
+}
+"""Address to what a reader waits for there."""
 RTL = "\u202e\u05e9\u05dc\u05d5\u05dd\u202c"
 LONG = f'"><img src=x onerror="window.hacked=1">{RTL}' + "x" * 460
 """A layer's name of 500 characters."""
@@ -159,17 +172,26 @@ def _click_first_row(page: Page) -> None:
     page.mouse.click(box["x"] + 17, box["y"] + 53)
 
 
-def test_every_page_opens_by_its_address_and_names_stay_text(browser: Browser, hostile_run: Path) -> None:
-    with _served(hostile_run) as url, _reader(browser) as page:
-        for address in ("overview", "layers", "noise-scale", "norms", "remedies", "trial", "compare", "about-this-run"):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_opens_by_its_address_and_names_stay_text(browser: Browser, hostile_run: Path, scheme: str) -> None:
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    with _served(hostile_run) as url, _reader(browser, scheme=scheme) as page:
+        for address, wanted in PAGES.items():
             page.goto(url + address)
-            page.get_by_role("link", name="About this run").wait_for()
+            page.wait_for_selector(wanted)
             _settle(page)
             assert page.get_by_text("Page not found").count() == 0
             assert page.get_by_text("Traceback").count() == 0
+            assert _is_dark(page) is (scheme == "dark")
+            page.screenshot(path=SCREENS / f"{address}-{scheme}.png")
         page.goto(f"{url}layers?layer={quote(LONG)}")
         page.wait_for_selector(".st-key-tail .main-svg")
         assert page.get_by_role("combobox").first.input_value() == LONG
+
+
+def _is_dark(page: Page) -> bool:
+    ground = page.eval_on_selector("[data-testid=stApp]", "app => getComputedStyle(app).backgroundColor")
+    return int(ground.split("(")[1].split(",")[0]) < 128
 
 
 def test_the_theme_can_be_switched_and_text_stays_readable(browser: Browser, hostile_run: Path) -> None:
@@ -180,8 +202,7 @@ def test_the_theme_can_be_switched_and_text_stays_readable(browser: Browser, hos
             page.emulate_media(color_scheme="dark" if is_dark else "light")
             page.reload()
             page.wait_for_selector(".st-key-heat-map .main-svg")
-            ground = page.eval_on_selector("[data-testid=stApp]", "app => getComputedStyle(app).backgroundColor")
-            assert (int(ground.split("(")[1].split(",")[0]) < 128) is is_dark, scheme
+            assert _is_dark(page) is is_dark, scheme
 
 
 def test_two_readers_of_two_runs_do_not_disturb_each_other(browser: Browser, hostile_run: Path, bare_run: Path) -> None:
