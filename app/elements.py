@@ -28,9 +28,14 @@ STYLE = """<style>
 .gn-finding {font-size: 0.95rem; line-height: 1.4; overflow-wrap: anywhere}
 .gn-card {font-size: 0.95rem; line-height: 1.35; overflow-wrap: anywhere}
 .gn-lines p {font-size: 0.9rem; line-height: 1.4; margin: 0 0 0.5rem 0; overflow-wrap: anywhere}
+.stPlotlyChart text[style*="rgb(49, 51, 63)"], .stPlotlyChart text[style*="rgb(250, 250, 250)"]
+  {fill: currentColor !important}
 .gn-refusal {border-left: 0.25rem solid #d55e00; padding-left: 0.6rem; font-size: 0.95rem; overflow-wrap: anywhere}
 </style>"""
-"""Of every page; colours follow the page's text, so light and dark need no rules of their own."""
+"""Of every page; colours follow the page's text, so light and dark need no rules of their own.
+
+Text of charts that was given the page's colour follows it too: switching the theme draws no chart anew.
+"""
 
 
 def show_headline(text: str, about: str) -> None:

@@ -194,15 +194,27 @@ def _is_dark(page: Page) -> bool:
     return int(ground.split("(")[1].split(",")[0]) < 128
 
 
-def test_the_theme_can_be_switched_and_text_stays_readable(browser: Browser, hostile_run: Path) -> None:
+SWITCHED = """([text, page, before]) => {
+    const [fill, colour] = [text, page].map(each => getComputedStyle(document.querySelector(each)))
+    return colour.color !== before && fill.fill === colour.color
+}"""
+"""The page has another colour of text than before, and so has the chart."""
+
+
+def test_the_theme_can_be_switched_in_the_menu_and_text_stays_readable(browser: Browser, hostile_run: Path) -> None:
     with _served(hostile_run) as url, _reader(browser) as page:
         page.goto(url)
-        page.wait_for_selector(".st-key-heat-map .main-svg")
-        for scheme, is_dark in (("dark", True), ("light", False)):
-            page.emulate_media(color_scheme="dark" if is_dark else "light")
-            page.reload()
-            page.wait_for_selector(".st-key-heat-map .main-svg")
-            assert _is_dark(page) is is_dark, scheme
+        for key, link in (("heat-map", "Overview"), ("tail", "Layers")):
+            page.get_by_role("link", name=link, exact=True).click()
+            page.wait_for_selector(f".st-key-{key} .main-svg")
+            for theme in ("Dark", "Light"):
+                _settle(page)
+                before = page.eval_on_selector("[data-testid=stApp]", "app => getComputedStyle(app).color")
+                page.get_by_test_id("stMainMenu").click()
+                page.get_by_role("menuitemradio", name=theme).click()
+                page.keyboard.press("Escape")
+                page.wait_for_function(SWITCHED, arg=[f".st-key-{key} .ytick text", "[data-testid=stApp]", before])
+                assert _is_dark(page) is (theme == "Dark")
 
 
 def test_two_readers_of_two_runs_do_not_disturb_each_other(browser: Browser, hostile_run: Path, bare_run: Path) -> None:
