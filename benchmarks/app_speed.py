@@ -28,6 +28,7 @@ ADDRESS = "127.0.0.1"
 PAGES = {
     "Layers": ".st-key-tail .main-svg",
     "Noise scale": ".st-key-noise-scales .main-svg",
+    "Norms": ".st-key-norm-series .main-svg",
     "Remedies": ".st-key-ladder-chart .main-svg",
     "Trial": "text=No trial yet",
     "Compare": "text=Nothing to compare with",
