@@ -14,6 +14,7 @@ from gnoise.collect.per_example.mixing import BATCH_NORMS, refuse_mixing
 from gnoise.collect.per_example.surroundings import eval_mode
 from gnoise.collect.self_check import refuse_difference, same_draw, same_losses
 from gnoise.collect.workload import Batch, Workload, some_of
+from gnoise.errors import UserError
 
 _CHECKED_EXAMPLES = 4
 
@@ -97,7 +98,7 @@ class DrawEngine:
             rounding = self._one_by_one.rounding(batch)
             refuse_difference(self._parameters, summed, self._grads(), examples=len(expected.losses), rounding=rounding)
             fast = InOnePass(self._workload, self._parameters)
-            found = fast.draw(batch)
+            found = _unless_it_fails(fast, batch)
             same = found is not None and same_draw(found, self._grads(), expected, summed, rounding=rounding)
             fast.reads_losses = found is not None and same_losses(found, expected, rounding=rounding)
             self._in_one_pass = fast if same else None
@@ -108,6 +109,14 @@ class DrawEngine:
             torch.zeros_like(p.tensor) if p.tensor.grad is None else p.tensor.grad.detach().clone()
             for p in self._parameters
         ]
+
+
+def _unless_it_fails(fast: InOnePass, batch: Batch) -> Draw | None:
+    """Try the fast way; what it cannot do the obvious way, which has just succeeded, does."""
+    try:
+        return fast.draw(batch)
+    except (RuntimeError, UserError):
+        return None
 
 
 def prepare(module: nn.Module, *, train: bool) -> list[str]:

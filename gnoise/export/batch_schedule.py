@@ -124,8 +124,10 @@ def load_schedule(source: str | Path | Mapping[str, JsonValue]) -> BatchSchedule
     try:
         tokens = tuple(float(knot["tokens"]) for knot in knots)  # pyright: ignore
         examples = tuple(float(knot["examples"]) for knot in knots)  # pyright: ignore
+        if int(width) != width:  # pyright: ignore[reportArgumentType]
+            raise ValueError("a fraction of a token")
         return BatchSchedule(tokens, examples, int(width))  # pyright: ignore[reportArgumentType]
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise unreadable(f"expected knots of tokens and examples, got {knots!r}; try saving it again") from error
 
 

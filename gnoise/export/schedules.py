@@ -71,7 +71,7 @@ def schedule_bounds(moments: Sequence[Moment]) -> tuple[int, int]:
         moments: of one training, one or more.
     """
     scales = [each.total.value or 0.0 for each in moments]
-    present, _ = present_batch(moments[0].info)
+    present = min(present_batch(moment.info)[0] for moment in moments)
     lowest = min(present, max(1, round(min(scales))))
     return lowest, max(lowest, round(max(scales)))
 

@@ -6,6 +6,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from gnoise.errors import UserError
 from gnoise.export import load_schedule, schedule_document
 from gnoise.remedies import NoiseScaleBatchSchedule
 
@@ -40,7 +41,17 @@ class BatchScheduleCallback(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Go on from the tokens of a checkpoint, and see how many micro-batches the Trainer passes over."""
+        """Go on from the tokens of a checkpoint, and see how many micro-batches the Trainer passes over.
+
+        Raises:
+            UserError: the Trainer accumulates more than the schedule ever asks for; within a training it cannot fall.
+        """
+        most, now = self.schedule.most_steps, args.gradient_accumulation_steps
+        if now > most:
+            raise UserError(
+                f"expected gradient_accumulation_steps of at most {most}, the schedule's largest batch, got {now}; "
+                f"try gradient_accumulation_steps={self.schedule.accumulation_steps}"
+            )
         kept = state.stateful_callbacks.setdefault(type(self).__name__, self.state())  # pyright: ignore
         self.schedule.load_state_dict((kept[0] if isinstance(kept, list) else kept)["args"]["schedule"])
         self._skipped = _passed_over(args, state, kwargs.get("train_dataloader"))

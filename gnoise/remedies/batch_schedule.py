@@ -71,6 +71,11 @@ class NoiseScaleBatchSchedule:
         return min(max(nearest, self._fewest), self._most)
 
     @property
+    def most_steps(self) -> int:
+        """Backward passes of the schedule's largest step."""
+        return self._most
+
+    @property
     def examples(self) -> int:
         """Examples of the next optimizer step, over all processes."""
         return self.accumulation_steps * self._together
@@ -85,8 +90,12 @@ class NoiseScaleBatchSchedule:
 
         Args:
             tokens: it saw, over all processes; ``None`` for :attr:`examples` of full length.
+
+        Raises:
+            UserError: fewer than none.
         """
-        self.tokens += self.accumulation_steps * self.tokens_per_micro_batch if tokens is None else tokens
+        seen = self.accumulation_steps * self.tokens_per_micro_batch if tokens is None else tokens
+        self.tokens += _counted(seen)
 
     def state_dict(self) -> dict[str, int]:
         """Return what a checkpoint must keep."""
@@ -94,11 +103,17 @@ class NoiseScaleBatchSchedule:
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on from a checkpoint."""
-        self.tokens = state["tokens"]
+        self.tokens = _counted(state["tokens"])
 
     def save(self, path: str | Path) -> None:
         """Write the schedule, without the tokens counted so far, as JSON."""
         Path(path).write_text(to_json(schedule_document(self.schedule)) + "\n", encoding="utf-8")
+
+
+def _counted(tokens: int) -> int:
+    if not 0 <= tokens < math.inf:
+        raise UserError(f"expected a number of tokens that were seen, got {tokens}; try the tokens of one step")
+    return tokens
 
 
 def _bounds(schedule: BatchSchedule, together: int) -> tuple[int, int]:

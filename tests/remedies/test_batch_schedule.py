@@ -145,3 +145,19 @@ def test_refuses_files_it_cannot_read(text: str | None, tmp_path: Path) -> None:
 def test_refuses_no_micro_batch() -> None:
     with pytest.raises(UserError, match="micro_batch"):
         NoiseScaleBatchSchedule(BatchSchedule((0.0,), (8.0,)), micro_batch=0)
+
+
+def test_tokens_never_fall() -> None:
+    keeper = NoiseScaleBatchSchedule(BatchSchedule((0.0, 640.0), (8.0, 24.0), 10), micro_batch=8)
+    with pytest.raises(UserError, match="expected a number of tokens that were seen, got -1000"):
+        keeper.step(-1000)
+    with pytest.raises(UserError, match="expected a number of tokens that were seen, got -1"):
+        keeper.load_state_dict({"tokens": -1})
+    assert keeper.tokens == 0
+
+
+@pytest.mark.parametrize("width", [float("inf"), 1.7])
+def test_an_example_is_a_whole_number_of_tokens(width: float) -> None:
+    document = {**schedule_document(BatchSchedule((0.0, 640.0), (8.0, 24.0), 10)), "tokens_per_example": width}
+    with pytest.raises(UserError, match="expected knots of tokens and examples"):
+        load_schedule(document)

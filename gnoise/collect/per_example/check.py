@@ -1,8 +1,8 @@
-r"""The self-check: $\sum_i w_i g_i$ is the batch's gradient, and the first example's own loss has the gradient found.
+r"""The self-check: $\sum_i w_i g_i$ is the batch's gradient, and the norms found are those of two examples alone.
 
-The first catches what is missing or counted twice, the second a loss that weighs examples otherwise than said and
-layers that mix them. Neither needs per-example gradients: sums are compared through their product with one random
-vector, which two different matrices share with probability zero.
+The first catches what is missing or counted twice; the first and the last example alone, a loss that weighs examples
+otherwise than said and layers that mix them or change their order. Neither needs per-example gradients: sums are
+compared through their product with one random vector, which two different matrices share with probability zero.
 """
 
 import math
@@ -74,8 +74,10 @@ def check_sums(sums: Mapping[str, Tensor], grads: Mapping[str, Tensor], rounding
             raise unreadable(_explain(name, norms[1] / max(norms[0], 1e-300), "the weighted sum over its examples"))
 
 
-def check_one_example(got: Mapping[str, Tensor], alone: Mapping[str, Tensor], examples: int, rounding: float) -> None:
-    """Compare the first example's squared norms with those of its loss differentiated alone.
+def check_one_example(
+    got: Mapping[str, Tensor], alone: Mapping[str, Tensor], examples: int, rounding: float, *, which: str
+) -> None:
+    """Compare one example's squared norms with those of its loss differentiated alone.
 
     Each parameter's, and all together: in half precision a parameter among many could hide behind what the whole
     leaves to rounding.
@@ -85,6 +87,7 @@ def check_one_example(got: Mapping[str, Tensor], alone: Mapping[str, Tensor], ex
         alone: from the example.
         examples: in the batch.
         rounding: unit of the coarsest numbers in the computation.
+        which: of the examples it is, in a word.
 
     Raises:
         UserError: they differ by more than rounding.
@@ -95,7 +98,9 @@ def check_one_example(got: Mapping[str, Tensor], alone: Mapping[str, Tensor], ex
     for name, here, expected, allowed in pairs:
         if not close(abs(here - expected), here, expected, size=allowed, rounding=rounding):
             ratio = here / max(expected, 1e-300)
-            raise unreadable(_explain(name, ratio, f"what it is alone, in a batch of {examples}: the first example's"))
+            raise unreadable(
+                _explain(name, ratio, f"what it is alone, in a batch of {examples}: the {which} example's")
+            )
 
 
 def _explain(name: str, ratio: float, what: str) -> str:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gnoise.collect.per_example.batch import Loss, count_examples, one_example
+from gnoise.collect.per_example.batch import Loss, count_examples, one_example, scalar_loss
 from gnoise.collect.per_example.check import check_one_example, check_sums
 from gnoise.collect.per_example.cost import Method, prefers_loop
 from gnoise.collect.per_example.in_parts import in_parts
@@ -136,8 +136,20 @@ def _checked(job: Job, batch: Batch, weights: Sequence[float]) -> Measured:
         check_sums(looped.weighted_sum, found.grads, rounding)
     measured = _joined(job, found, looped)
     if alone is not None:
-        check_one_example({n: x[0] for n, x in measured.sq_norms.items()}, alone, len(weights), rounding)
+        _check_place(measured, 0, alone, rounding, "first")
+        if len(weights) > 1:
+            with forked(tensors):
+                value = scalar_loss(job.loss(job.module, one_example(batch, len(weights) - 1, len(weights))))
+                own = dense_grads(value, tensors)
+            last = {name: sq_norm(grad) for name, grad in zip(names, own, strict=True)}
+            _check_place(measured, -1, last, rounding, "last")
     return measured
+
+
+def _check_place(measured: Measured, place: int, alone: dict[str, Tensor], rounding: float, which: str) -> None:
+    got = {name: x[place] for name, x in measured.sq_norms.items()}
+    examples = len(next(iter(measured.sq_norms.values()), ()))
+    check_one_example(got, alone, examples, rounding, which=which)
 
 
 def _left_by(found: Pass, job: Job) -> dict[str, nn.Parameter]:

@@ -1,6 +1,6 @@
 """Who uses what in an autograd graph: the edges that hooks on modules cannot see."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +16,9 @@ _SHAPE_ONLY = frozenset(
     for number in (0, 1, 2)
 )
 """Each entry of their result is one entry of their input, none twice: gradients keep their norm on the way."""
+_CHOOSING = frozenset(f"{name}Backward0" for name in ("Index", "IndexSelect", "Gather", "MaskedSelect", "Sort"))
+"""What comes out need not lie in the order of examples, nor be as many of each."""
+_PUTTING_BACK = frozenset(f"{name}Backward0" for name in ("IndexAdd", "IndexPut", "Scatter", "ScatterAdd"))
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,22 @@ class Graph:
             node, shape = found[0].node, found[0].shape
             found = self.uses(node)
         return shape, found
+
+    def chosen_from(self, values: Iterable[Node]) -> set[Node]:
+        """Find what is computed from a choice among these values, as an expert's input is, until it is put back."""
+        choices = {node for node in self.after(values) if node.name() in _CHOOSING}
+        return choices | self.after(choices, until=_PUTTING_BACK)
+
+    def after(self, nodes: Iterable[Node], *, until: frozenset[str] = frozenset()) -> set[Node]:
+        """Find all that is computed from some values, up to operations of these names."""
+        found: set[Node] = set()
+        waiting = list(nodes)
+        while waiting:
+            for use in self.uses(waiting.pop()):
+                if use.node not in found and use.node.name() not in until:
+                    found.add(use.node)
+                    waiting.append(use.node)
+        return found
 
     def _behind_casts(self, node: Node) -> list[Use]:
         found = [self._behind_casts(x.node) if x.node.name() == _CAST else [x] for x in self.uses(node)]

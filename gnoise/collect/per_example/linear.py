@@ -34,4 +34,4 @@ def last_axis_bias(module: nn.Module, x: Tensor, grad: Tensor) -> Form:
 
 def _tokens(x: Tensor) -> Tensor:
     """Flatten every axis between the examples and the features into one."""
-    return x.reshape(len(x), -1, x.shape[-1])
+    return x.flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)

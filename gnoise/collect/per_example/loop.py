@@ -17,7 +17,7 @@ class Looped:
 
     Attributes:
         sq_norms: of each example's own gradient, by parameter.
-        weighted_sum: of these gradients.
+        weighted_sum: of these gradients, in float32 or better.
     """
 
     sq_norms: dict[str, Float[Tensor, " examples"]]
@@ -30,13 +30,13 @@ def loop(
     """Differentiate the loss of one example after another, with respect to these parameters alone."""
     tensors = list(parameters.values())
     columns: list[Tensor] = []
-    sums = [torch.zeros_like(tensor) for tensor in tensors]
+    sums = [torch.zeros_like(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
     for example, weight in enumerate(weights):
         value = scalar_loss(loss(module, one_example(batch, example, len(weights))))
         grads = dense_grads(value, tensors)
         columns.append(torch.stack([sq_norm(grad) for grad in grads]))
         for total, grad in zip(sums, grads, strict=True):
-            total.add_(grad, alpha=weight)
+            total.add_(grad.to(total.dtype), alpha=weight)
     rows = torch.stack(columns, dim=1) if columns else torch.zeros(len(tensors), 0)
     return Looped(dict(zip(parameters, rows, strict=True)), dict(zip(parameters, sums, strict=True)))
 

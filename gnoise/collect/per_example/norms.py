@@ -75,7 +75,8 @@ def group_norm_weight(module: nn.Module, x: Tensor, grad: Tensor) -> Form:
 def batch_norm_weight(module: nn.Module, x: Tensor, grad: Tensor) -> Form:
     r"""$\hat x$ is centred and scaled by the frozen statistics of each channel."""
     norm: nn.BatchNorm2d = module  # pyright: ignore[reportAssignmentType]
-    normed = functional.batch_norm(x.to(grad.dtype), norm.running_mean, norm.running_var, eps=norm.eps)
+    mean, variance = (None if s is None else s.to(grad.dtype) for s in (norm.running_mean, norm.running_var))
+    normed = functional.batch_norm(x.to(grad.dtype), mean, variance, eps=norm.eps)
     return Whole((grad * normed).flatten(2).sum(2) if grad.ndim > 2 else grad * normed)
 
 

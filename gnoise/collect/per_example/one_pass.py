@@ -97,8 +97,11 @@ def one_pass(
         into: gradients of the parts before it, to which this part's are added, in place where that is possible.
     """
     sinks: dict[Call, list[Sink]] = {}
+    begun = False
 
     def on_grad(call: Call, grad: Tensor) -> None:
+        if not begun:  # a loss may differentiate on its way
+            return
         for sink in sinks.get(call, []):
             sink(grad)
         call.x = None
@@ -112,6 +115,7 @@ def one_pass(
     for name, ledger in accounts.ledgers.items():
         for index, use in enumerate(accounts.plans[name].uses):
             handles.extend(feed(use, partial(ledger.add, index), sinks, examples))
+    begun = True
     try:
         grads = _backward(job, traced, accounts, gradient, share)
     finally:
@@ -155,7 +159,9 @@ def _backward(job: Job, traced: Trace, accounts: _Accounts, gradient: Gradient, 
     if gradient is not Gradient.AUTOGRAD:  # what layers hold is found on the way to the first of them
         asked = {n: x for n, x in asked.items() if n not in accounts.plans or accounts.plans[n].direct}
     asked = {name: tensor for name, tensor in asked.items() if traced.graph.uses_of(tensor)}
-    ends = [call.edge for call in traced.calls if call.first and call.edge.node in traced.graph.nodes]
+    ends = [call.edge for call in traced.calls if call.edge.node in traced.graph.nodes]
+    later = traced.graph.after(edge.node for edge in ends)
+    ends = [edge for edge in ends if edge.node not in later]
     edges = [get_gradient_edge(tensor) for tensor in asked.values()]
     found = torch.autograd.grad(
         [traced.loss], [*edges, *ends], grad_outputs=[torch.full_like(traced.loss, share)], allow_unused=True

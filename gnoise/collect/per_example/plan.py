@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from gnoise.collect.per_example.form import Form, Whole
 from gnoise.collect.per_example.graph import Graph, Use, share
@@ -137,12 +138,13 @@ def plan(parameters: Mapping[str, nn.Parameter], one: Layout, batch: Trace, exam
     same_calls = [c.module for c in one.calls] == [c.module for c in batch.calls]
     pairs = list(zip(one.calls, batch.calls, strict=True)) if same_calls else []
     calls_of: dict[int, list[_Pair]] = {}
+    chosen = batch.graph.chosen_from(call.edge.node for call in batch.calls)
     for alone, call in pairs:
         for local, tensor in call.module.named_parameters(recurse=False):
             if local in call.layer_type.forms and call.edge.node in batch.graph.nodes:
                 calls_of.setdefault(id(tensor), []).append((local, alone, call))
     return {
-        name: _plan_one(tensor, calls_of.get(id(tensor), []), one, batch.graph, examples)
+        name: _plan_one(tensor, calls_of.get(id(tensor), []), one, batch.graph, examples, chosen)
         for name, tensor in parameters.items()
     }
 
@@ -156,10 +158,16 @@ def axis_of(shape: tuple[int, ...], alone: tuple[int, ...], examples: int) -> in
     return differ[0] if found else None
 
 
-def _plan_one(tensor: nn.Parameter, calls: list[_Pair], one: Layout, batch: Graph, examples: int) -> Plan | None:
+def _plan_one(
+    tensor: nn.Parameter, calls: list[_Pair], one: Layout, batch: Graph, examples: int, chosen: set[Node]
+) -> Plan | None:
     edges = batch.uses_of(tensor)
-    if not edges:
+    if not edges or tensor.numel() == 0:
         return Plan(())
+    if tensor.is_complex():
+        return None
+    if any(call.edge.node in chosen for _, _, call in calls):
+        return None
     found = [_call(local, alone, call, batch, examples) for local, alone, call in calls]
     uses = tuple(use for use in found if use is not None)
     # Another number of edges than of calls: something beside the layers that were seen uses the parameter, too.
@@ -212,10 +220,11 @@ def _layouts(uses: list[Use]) -> tuple[_UseLayout, ...]:
 
 
 def _whole(use: Use, shape: tuple[int, ...]) -> FormOfGrad:
+    to_value = share(use)  # now: within a checkpoint what was saved can be had once in a backward pass
+    if to_value is None:
+        raise RuntimeError(f"{use.node.name()} was planned but cannot be shared")
+
     def form(grad: Tensor) -> Form:
-        to_value = share(use)
-        if to_value is None:
-            raise RuntimeError(f"{use.node.name()} was planned but cannot be shared")
         return Whole(to_value(grad, shape))
 
     return form

@@ -29,7 +29,6 @@ class Call:
         edge: where the gradient of its output arrives.
         x_shape: of the input.
         shape: of the output.
-        first: whether no parameter comes before it.
         holds: whether the module did what its type says.
     """
 
@@ -40,7 +39,6 @@ class Call:
     edge: GradientEdge
     x_shape: tuple[int, ...]
     shape: tuple[int, ...]
-    first: bool
     holds: bool
 
 
@@ -82,7 +80,6 @@ class _Recorder:
                 edge=get_gradient_edge(output),
                 x_shape=tuple(x.shape),
                 shape=tuple(output.shape),
-                first=not x.requires_grad,
                 holds=self.on_grad is not None or layer_type.holds(module, x, output),
             )
             self.calls.append(call)
