@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from gnoise.errors import UserError
 from gnoise.export import BatchSchedule
 from gnoise.integrations.huggingface import BatchScheduleCallback
 from gnoise.remedies import NoiseScaleBatchSchedule
@@ -106,8 +108,15 @@ def test_a_flat_schedule_changes_nothing(tmp_path: Path) -> None:
     assert keeper.tokens == 2 * EXAMPLES
 
 
-def test_a_batch_that_is_already_larger_stays(tmp_path: Path) -> None:
+def test_a_batch_above_the_schedules_largest_is_refused(tmp_path: Path) -> None:
     keeper = NoiseScaleBatchSchedule(BatchSchedule((0.0,), (2.0,)), micro_batch=MICRO_BATCH)
+    with pytest.raises(UserError, match=r"at most 1, the schedule's largest batch, got 4; try .*steps=1"):
+        _train(tmp_path, keeper, accumulation=4)
+
+
+def test_a_batch_that_is_already_larger_stays_until_the_schedule_is_there(tmp_path: Path) -> None:
+    knots = BatchSchedule((0.0, float(EXAMPLES)), (2.0, 8.0))
+    keeper = NoiseScaleBatchSchedule(knots, micro_batch=MICRO_BATCH)
     assert set(_train(tmp_path, keeper, accumulation=4)[0]) == {4}
 
 
