@@ -17,6 +17,7 @@ from urllib.parse import quote, urlparse
 import jsonschema
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import TimeoutError as NotInTime
 
 from gnoise.export.report import write_report
 from gnoise.runfile import RunWriter, open_run, write_findings
@@ -150,8 +151,7 @@ def test_a_reader_goes_from_the_verdict_to_a_layer_and_takes_the_remedies_away(
         page.get_by_role("link", name="Open this layer").click()
         page.wait_for_selector(".st-key-tail .main-svg")
         assert page.get_by_role("combobox").first.input_value() == HOSTILE
-        _click_first_row(page)
-        page.wait_for_url("**layer=wte.weight**")
+        _click_first_row(page, until="**layer=wte.weight**")
         page.get_by_role("tab", name="Quantiles").click()
         page.wait_for_selector(".st-key-quantiles .main-svg")
         assert "view=Quantiles" in page.url
@@ -164,12 +164,19 @@ def test_a_reader_goes_from_the_verdict_to_a_layer_and_takes_the_remedies_away(
             other.screenshot(path=tmp_path / "layer-dark.png")
 
 
-def _click_first_row(page: Page) -> None:
-    """Tick the first row of the table of layers; it is drawn on a canvas."""
-    _settle(page)
-    box = page.locator("[data-testid=stDataFrame]").first.bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + 17, box["y"] + 53)
+def _click_first_row(page: Page, *, until: str) -> None:
+    """Tick the first row of the table of layers; it is drawn on a canvas, and a click may come before it listens."""
+    for seconds in (10, 15, 60):
+        _settle(page)
+        box = page.locator("[data-testid=stDataFrame]").first.bounding_box()
+        assert box is not None
+        page.mouse.click(box["x"] + 17, box["y"] + 53)
+        try:
+            page.wait_for_url(until, timeout=1000 * seconds)
+        except NotInTime:
+            continue
+        return
+    raise AssertionError(f"three clicks did not lead to {until}")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
