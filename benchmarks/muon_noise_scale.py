@@ -14,7 +14,7 @@ from report import Cell, publish
 
 from gnoise.collect.dual_norms import DualNorms
 from gnoise.records import DrawSample, Estimate
-from gnoise.stats.muon_noise_scale import MuonNorms, muon_estimate
+from gnoise.stats.muon_noise_scale import muon_estimate
 
 SHAPE = (24, 40)
 BLOCKS = 8
@@ -100,10 +100,9 @@ def _estimate(made: np.ndarray) -> Estimate:
             dual.add_noise((draws[place - 1] - draw) * 0.5**0.5)
         if place >= half:
             dual.add(draw)
-    found = dual.take()
     one = np.ones((len(made), 1))
     sample = DrawSample(np.zeros((len(made), 1), np.int64), one, one)
-    return muon_estimate(None, MuonNorms(found.noise_nuclear, found.along_mean, found.mean_nuclear), sample)
+    return muon_estimate(None, dual.take(), sample)
 
 
 if __name__ == "__main__":

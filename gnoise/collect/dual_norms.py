@@ -4,26 +4,15 @@ The norm of a mean of draws is too large by what noise is left in it. What later
 that mean is too small by what the factor is off: no matrix of spectral norm one has more of G along it than ‖G‖_*.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from gnoise.remedies.geometry import approximate_polar_factor, nuclear_norm
+from gnoise.stats.muon_noise_scale import MuonNorms
 
 _PAIRS = 4
 """Of a block, at most, whose noise is decomposed: as many in a run as there are updates of all arms."""
-
-
-@dataclass(frozen=True)
-class Bracket:
-    """What has been gathered since it was last taken; fields are those of :class:`gnoise.records.ProgressSample`."""
-
-    noise_nuclear: Float[np.ndarray, " pairs"]
-    along_mean: Float[np.ndarray, " draws"]
-    mean_nuclear: float
 
 
 class DualNorms:
@@ -64,8 +53,8 @@ class DualNorms:
             raise RuntimeError("add before learn")
         self._along.append(float(torch.linalg.vecdot(grad.flatten(), self._factor.flatten().float())))
 
-    def take(self) -> Bracket:
+    def take(self) -> MuonNorms:
         """Return what there is, and start again with the same mean."""
         noise, self._noise = self._noise, []
         along, self._along = self._along, []
-        return Bracket(np.array(noise), np.array(along), self._mean_nuclear)
+        return MuonNorms(np.array(noise), np.array(along), self._mean_nuclear)

@@ -130,15 +130,15 @@ class Followed:
             self._sums, self._added = [], 0
         self._place = 0
         along, self._along = self._along, []
-        bracket = self._dual.take()
+        norms = self._dual.take()
         return ProgressSample(
             arms=tuple(each.arm.setting for each in MATRIX_ARMS),
             along=np.mean(along or [np.zeros((len(MATRIX_ARMS), 2, _PARTS))], axis=0, keepdims=True),
             scale=self._scale,
             median_norm=statistics.median(self._norms),
-            noise_nuclear=bracket.noise_nuclear,
-            along_mean=bracket.along_mean,
-            mean_nuclear=bracket.mean_nuclear,
+            noise_nuclear=norms.noise,
+            along_mean=norms.along,
+            mean_nuclear=norms.above,
         )
 
     def _hold(self, grad: Tensor) -> None:

@@ -11,7 +11,7 @@ and the other way round. The path itself is that of no remedy, whatever the arm.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -112,17 +112,12 @@ def _stretches(
 def _updates(
     arm: Arm, own: Gradients, parts: Sequence[Int[np.ndarray, " some"]], passes: Passes, optimizer: Simulated
 ) -> Values:
-    fillings = [_alone(own, np.concatenate(parts[1 - fold :: _FOLDS])) for fold in range(_FOLDS)]
+    fillings = [own.alone(np.concatenate(parts[1 - fold :: _FOLDS])) for fold in range(_FOLDS)]
     updates = np.zeros_like(own.values)
     for fold, made in enumerate(arm_updates(arm, own, fillings, passes, optimizer)):
         rows = np.concatenate(parts[fold::_FOLDS])
         updates[rows] = made[rows]
     return updates
-
-
-def _alone(gradients: Gradients, draws: Int[np.ndarray, " some"]) -> Gradients:
-    part = gradients.part(draws)
-    return replace(part, filling=part.values)
 
 
 def _one_pass(optimizer: Simulated, draws: int) -> Passes:

@@ -46,6 +46,10 @@ class Gradients:
         """Take some of the draws; medians stay those of the run."""
         return replace(self, values=self.values[draws], norms=self.norms[draws], model_norms=self.model_norms[draws])
 
+    def alone(self, draws: Int[np.ndarray, " some"]) -> "Gradients":
+        """Take some of the draws, which know of no others."""
+        return replace(self.part(draws), filling=self.values[draws])
+
 
 @dataclass(frozen=True)
 class Arm:

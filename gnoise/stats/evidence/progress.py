@@ -180,7 +180,7 @@ def _fold(
     own = gradients.part(blocks[fold::_FOLDS].ravel())
     quarters = [blocks[1 - fold :: _FOLDS][half::2] for half in range(2)]
     # v of both blocks, then of either alone: what half as many draws change says what more would.
-    fillings = [_alone(gradients, rows) for quarter in quarters for rows in (quarter.ravel(), *quarter)]
+    fillings = [gradients.alone(rows) for quarter in quarters for rows in (quarter.ravel(), *quarter)]
     passes = two_passes(optimizer, own.values.shape[0])
     made: list[list[_Blocks]] = []
     for arm in arms:
@@ -202,12 +202,6 @@ def _fold(
         size=np.mean([part.size for part in parts], axis=0),
         middle=np.mean([part.middle for part in parts], axis=0),
     )
-
-
-def _alone(gradients: Gradients, draws: Int[np.ndarray, " some"]) -> Gradients:
-    """Take some of the draws, which know of no others."""
-    part = gradients.part(draws)
-    return replace(part, filling=part.values)
 
 
 @dataclass(frozen=True)
