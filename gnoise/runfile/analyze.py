@@ -49,7 +49,8 @@ def find_all(run: Run, remedies: Sequence[str] | None = None) -> tuple[list[Find
     arms = [arm for arm in ARMS if remedies is None or arm.remedy in remedies]
     rates = remedies is None or LAYERWISE_LR in remedies
     draws = run.draws
-    model = Subject(layer=None, draws=draws, optimizer=run.info.optimizer)
+    moving = run.info.path_steps > 0
+    model = Subject(layer=None, draws=draws, optimizer=run.info.optimizer, moving=moving)
     found: list[Finding] = []
     of_layers: list[Finding] = []
     for statistic in STATISTICS:
@@ -63,6 +64,7 @@ def find_all(run: Run, remedies: Sequence[str] | None = None) -> tuple[list[Find
             draws=draws,
             optimizer=run.info.optimizer,
             under=run.info.judged_under,
+            moving=moving,
         )
         samples = run.samples(layer.name)
         sums.add(subject, samples)

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 
 from gnoise.records import Estimate, NormSample, Status
 from gnoise.stats.intervals import no_estimate
+from gnoise.stats.level import over_level
 from gnoise.stats.spikes import binomial_interval
 from gnoise.stats.statistic import Statistic, Subject
 
@@ -31,7 +32,7 @@ def estimate_outliers(subject: Subject, sample: NormSample) -> list[Estimate]:
 
     Scores are $(\ln\|g_i\| - \mathrm{median}) / (1.4826\,\mathrm{MAD})$. Quiet is a score below −3 with a loss at or
     above the median (of lognormal norms, free of the loss, 0.07% are); loud is a score above 5. Intervals are
-    Clopper–Pearson's.
+    Clopper–Pearson's. Where weights move, norms are taken over their level.
 
     Args:
         subject: the whole model, with its draws; nothing is reported for a layer.
@@ -39,7 +40,7 @@ def estimate_outliers(subject: Subject, sample: NormSample) -> list[Estimate]:
     """
     if subject.layer is not None or subject.draws is None:
         return []
-    sq_norms = sample.example_sq_norms.ravel()
+    sq_norms = (over_level(sample.example_sq_norms) if subject.moving else sample.example_sq_norms).ravel()
     scores = robust_scores(sq_norms)
     if isinstance(scores, Status):
         return [no_estimate(None, quantity, scores, sq_norms.size) for quantity in _QUANTITIES]

@@ -20,6 +20,7 @@ from scipy.special import betainc, betaincinv, gammaincinv
 from gnoise.records import Estimate, NormSample, Status
 from gnoise.stats.fieller import skewed_quantiles, skewness
 from gnoise.stats.intervals import CONFIDENCE, Interval, jackknife_stderr, no_estimate
+from gnoise.stats.level import over_level
 from gnoise.stats.statistic import Statistic, Subject
 
 FEWEST_NORMS = 16
@@ -29,23 +30,27 @@ _FEWEST_FOR_INDEX = 48
 _TOO_HEAVY = 0.55
 _NAMED = 5
 _SAME = 1e-6
+_MOVING = "each draw over those around it, as the weights move"
 
 
 def estimate_spikes(subject: Subject, sample: NormSample) -> list[Estimate]:
     """Estimate how far the loudest draw and example stand above the median, and how much draw norms vary.
 
     Draws and examples whose gradient is exactly zero take no part in the two ratios (a token's row that
-    most draws never reach has no middle otherwise); ``n`` counts the others.
+    most draws never reach has no middle otherwise); ``n`` counts the others. Where weights move, norms are
+    taken over their level, see :func:`gnoise.stats.level.over_level`.
 
     Args:
         subject: the layer or the model.
         sample: its norms.
     """
-    name = subject.name
+    name, of_draws, of_examples = subject.name, sample.draw_sq_norms, sample.example_sq_norms
+    if subject.moving:
+        of_draws, of_examples = over_level(of_draws), over_level(of_examples)
     return [
-        _ratio(name, "spike_ratio", sample.draw_sq_norms),
-        _variation(name, sample.draw_sq_norms),
-        _ratio(name, "example_spike_ratio", sample.example_sq_norms.ravel(), _loudest(subject, sample)),
+        _ratio(name, "spike_ratio", of_draws, _MOVING if subject.moving else ""),
+        _variation(name, of_draws),
+        _ratio(name, "example_spike_ratio", of_examples.ravel(), _loudest(subject, of_examples)),
     ]
 
 
@@ -244,13 +249,13 @@ def _variation(name: str | None, sq_norms: Float[np.ndarray, " draws"]) -> Estim
     )
 
 
-def _loudest(subject: Subject, sample: NormSample) -> str:
+def _loudest(subject: Subject, sq_norms: Float[np.ndarray, "draws examples"]) -> str:
     """Name the loudest examples and their losses, loudest first; the same example is named once."""
-    if subject.draws is None or subject.draws.example_ids.shape != sample.example_sq_norms.shape:
+    if subject.draws is None or subject.draws.example_ids.shape != sq_norms.shape:
         return ""
     ids, of_each = subject.draws.example_ids.ravel(), subject.draws.example_losses.ravel()
     losses: dict[int, float] = {}
-    for at in np.argsort(sample.example_sq_norms, axis=None, kind="stable")[::-1][: 10 * _NAMED]:
+    for at in np.argsort(sq_norms, axis=None, kind="stable")[::-1][: 10 * _NAMED]:
         losses.setdefault(int(ids[at]), float(of_each[at]))
     return "example " + ", ".join(f"{name} (loss {losses[name]:.2f})" for name in list(losses)[:_NAMED])
 

@@ -29,6 +29,7 @@ class Subject:
         draws: which examples were drawn.
         optimizer: the checkpoint's own hyper-parameters, e.g. ``clip_global_norm``.
         under: optimizer that its remedies are judged under; empty is the checkpoint's own.
+        moving: whether the weights moved on between one pair of draws and the next.
     """
 
     layer: Layer | None
@@ -36,6 +37,7 @@ class Subject:
     draws: DrawSample | None = None
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
     under: str = ""
+    moving: bool = False
 
     @property
     def name(self) -> str | None:

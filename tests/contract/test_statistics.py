@@ -109,10 +109,12 @@ def _subjects(statistic: Statistic, made: LayerSamples) -> list[Subject]:
     subjects = [
         Subject(layer=layer),
         Subject(layer=replace(EMBEDDING, shape=layer.shape), row_labels=labels, draws=draws),
+        Subject(layer=layer, draws=draws, moving=True),
     ]
     if statistic.whole_model:
         optimizer = {"name": "adamw", "lr": 1e-3, "batch_size": 32, "clip_global_norm": 1.0}
         subjects.append(Subject(layer=None, draws=draws, optimizer=optimizer))
+        subjects.append(Subject(layer=None, draws=draws, optimizer=optimizer, moving=True))
     return subjects
 
 
