@@ -10,7 +10,9 @@ from gnoise.collect.per_example.layer_type import runs
 
 def is_conv(module: nn.Module) -> bool:
     """Recognise ``nn.Conv1d`` and ``nn.Conv2d``, any stride, dilation, groups and padding."""
-    return runs(module, nn.Conv1d, nn.Conv2d)
+    inner = getattr(type(module), "_conv_forward", None)  # where a subclass may do something to the weight
+    own = inner in (nn.Conv1d._conv_forward, nn.Conv2d._conv_forward)  # pyright: ignore[reportPrivateUsage]
+    return own and "_conv_forward" not in vars(module) and runs(module, nn.Conv1d, nn.Conv2d)
 
 
 def conv_weight(module: nn.Module, x: Tensor, grad: Tensor) -> Form:

@@ -64,16 +64,22 @@ class Graph:
     def uses_of(self, parameter: nn.Parameter) -> list[Use]:
         """List the operations that a parameter enters; none where the loss does not depend on it.
 
-        Casts are looked through: autocast makes one for all uses of a weight.
+        Casts and transposes are looked through: autocast makes one for all uses of a weight, and a layer one that its
+        own gradient uses as well where the loss contains it.
         """
         leaf = self.leaves.get(id(parameter))
-        return [] if leaf is None else self._behind_casts(leaf)
+        return [] if leaf is None else self._behind_views(leaf)
 
     @property
     def rounding(self) -> float:
         """Unit of the coarsest floating-point numbers computed on the way, whatever the parameters are kept in."""
+        return max((torch.finfo(dtype).eps for dtype in self.dtypes), default=0.0)
+
+    @property
+    def dtypes(self) -> set[torch.dtype]:
+        """List the types that gradients come in."""
         kinds = {x.dtype for node in self.nodes for x in node._input_metadata}  # pyright: ignore[reportPrivateUsage]
-        return max((torch.finfo(dtype).eps for dtype in kinds if dtype.is_floating_point), default=0.0)
+        return {dtype for dtype in kinds if dtype.is_floating_point or dtype.is_complex}
 
     def broadcasts(self, node: Node, shape: tuple[int, ...]) -> tuple[tuple[int, ...], list[Use]]:
         """Follow a value through slices and reshapes, as long as it has one use, to where it is really used.
@@ -103,8 +109,9 @@ class Graph:
                     waiting.append(use.node)
         return found
 
-    def _behind_casts(self, node: Node) -> list[Use]:
-        found = [self._behind_casts(x.node) if x.node.name() == _CAST else [x] for x in self.uses(node)]
+    def _behind_views(self, node: Node) -> list[Use]:
+        views = {_CAST, *_SHAPE_ONLY}
+        found = [self._behind_views(x.node) if x.node.name() in views else [x] for x in self.uses(node)]
         return [use for uses in found for use in uses]
 
     def add(self, node: Node) -> Iterator[Node]:
@@ -138,8 +145,10 @@ def share(use: Use) -> Callable[[Tensor, tuple[int, ...]], Tensor] | None:
 
     Returns:
         (gradient of the result, shape of the value) to per-example gradients of the value; ``None`` where the
-        operation is not an addition, an expansion or a multiplication.
+        operation is not an addition, an expansion or a multiplication of real numbers.
     """
+    if use.node._input_metadata[0].dtype.is_complex:  # pyright: ignore[reportPrivateUsage]
+        return None  # a real value's gradient is the real part of what a complex one's would be
     match use.node.name(), use.position:
         case ("AddBackward0", 0) | ("ExpandBackward0", _):
             return to_shape

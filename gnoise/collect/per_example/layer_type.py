@@ -1,8 +1,10 @@
 """What the registry knows of one type of layer."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from gnoise.collect.per_example.form import Form
@@ -25,8 +27,8 @@ class LayerType:
         forms: a function for each parameter the type has.
         examples_first: whether the layer itself fixes examples as dimension 0.
         is_lookup: whether its input is row numbers, known before the backward pass.
-        holds: compares what the module did to one example with what the type says it does; for types recognised
-            by name alone.
+        holds: compares what a module did to one example with what the type says it does, for types recognised by
+            name alone; asked of the module and of a copy with other weights.
     """
 
     matches: Callable[[nn.Module], bool]
@@ -44,6 +46,18 @@ def runs(module: nn.Module, *classes: type[nn.Module]) -> bool:
 def is_patched(module: nn.Module) -> bool:
     """Say whether this one module was given a forward that is not its class's."""
     return "forward" in vars(module)
+
+
+def with_other_weights(module: nn.Module) -> nn.Module:
+    """Copy a module, its parameters drawn anew: at zeros or ones a weight, its square and its exponential look alike."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = {
+        name: nn.Parameter(torch.randn(x.shape, generator=generator).to(x), requires_grad=False)
+        for name, x in module.named_parameters(recurse=False)
+    }
+    copied = copy.copy(module)
+    vars(copied)["_parameters"] = {**vars(module)["_parameters"], **drawn}
+    return copied
 
 
 def types_in(module: nn.Module, layers: Sequence[LayerType]) -> dict[nn.Module, LayerType]:

@@ -28,9 +28,10 @@ def is_batch_norm(module: nn.Module) -> bool:
 
 def is_rms_norm(module: nn.Module) -> bool:
     """Recognise torch's class, and others' by their one weight, their epsilon and the word in their name."""
-    weights = [tensor for tensor in module.parameters(recurse=False) if tensor.ndim == 1]
-    named = type(module).__name__.endswith(("RMSNorm", "T5LayerNorm"))
-    return named and len(weights) == 1 and _epsilon(module, weights[0]) is not None
+    if not type(module).__name__.endswith(("RMSNorm", "T5LayerNorm")):
+        return False
+    held = dict(module.named_parameters(recurse=False))
+    return list(held) == ["weight"] and held["weight"].ndim == 1 and _epsilon(module, held["weight"]) is not None
 
 
 def multiplies_rms(module: nn.Module, x: Tensor, output: Tensor) -> bool:

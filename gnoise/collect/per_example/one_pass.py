@@ -87,6 +87,8 @@ def one_pass(
 ) -> Pass:
     """Measure what can be measured in one forward and backward pass.
 
+    Where the loss contains gradients, that is nothing: those of a batch's mean are not those of its examples alone.
+
     Args:
         job: module, loss, parameters.
         batch: examples along dimension 0.
@@ -97,10 +99,12 @@ def one_pass(
         into: gradients of the parts before it, to which this part's are added, in place where that is possible.
     """
     sinks: dict[Call, list[Sink]] = {}
-    begun = False
+    begun, penalised = False, False
 
     def on_grad(call: Call, grad: Tensor) -> None:
-        if not begun:  # a loss may differentiate on its way
+        nonlocal penalised
+        if not begun:  # a loss may differentiate on its way, and with create_graph=True contain what it found
+            penalised = penalised or torch.is_grad_enabled()
             return
         for sink in sinks.get(call, []):
             sink(grad)
@@ -109,7 +113,7 @@ def one_pass(
     examples = len(weights)
     traced = trace(job.module, job.loss, batch, job.types, on_grad)
     losses = example_losses(traced.loss, examples)
-    plans = plan(job.parameters, layout, traced, examples)
+    plans = {} if penalised else plan(job.parameters, layout, traced, examples)
     accounts = _open(job, plans, examples, gradient, into)
     handles: list[RemovableHandle] = list(traced.handles)
     for name, ledger in accounts.ledgers.items():
