@@ -11,6 +11,7 @@ from gnoise.collect.draw import Draw
 from gnoise.collect.layers import Parameter
 from gnoise.collect.per_example.graph import graph_of
 from gnoise.collect.per_example.loop import norm
+from gnoise.collect.per_example.rounding import terms_of
 from gnoise.collect.per_example.surroundings import run_eagerly
 from gnoise.collect.workload import Batch, Workload, example_of, examples_in
 from gnoise.errors import UserError, unreadable
@@ -50,25 +51,35 @@ class OneByOne:
         device = self._parameters[0].tensor.device
         self._sq_norms_LE = torch.zeros(len(self._parameters), examples, dtype=torch.float64, device=device)
         losses = torch.zeros(examples, device=device)
+        sums = [_Sum(p.tensor) for p in self._parameters]
         try:
             for example in range(examples):
                 self._example = example
                 losses[example] = self.differentiate(example_of(batch, example))
+                for total in sums:
+                    total.take()
         finally:
             self._example = None
-        for parameter in self._parameters:
-            if parameter.tensor.grad is None:  # not reached by the loss: its gradient is zero
-                parameter.tensor.grad = torch.zeros_like(parameter.tensor)
-            parameter.tensor.grad /= examples
+        for total in sums:
+            total.leave_mean(examples)
         return Draw(
             example_sq_norms=self._sq_norms_LE.numpy(force=True).astype(np.float64),
             losses=losses.numpy(force=True).astype(np.float64),
         )
 
-    def rounding(self, batch: Batch) -> float:
-        """Find the unit of the coarsest numbers that a batch's gradient is computed with, autocast or not."""
+    def precision(self, batch: Batch) -> tuple[float, dict[str, float]]:
+        """Find how a batch's gradient, which is added to ``.grad``, is rounded, autocast or not.
+
+        Returns:
+            the unit of the coarsest numbers it is computed with, and norms of what each layer's gradient is a sum of.
+        """
+        tensors = {p.layer.name: p.tensor for p in self._parameters}
         with said_clearly(), run_eagerly():
-            return graph_of(self._workload.loss(self._workload.module, example_of(batch, 0))).rounding
+            loss = self._workload.loss(self._workload.module, batch)
+            graph = graph_of(loss)
+            with terms_of(graph, tensors) as terms:
+                loss.backward()
+        return graph.rounding, terms
 
     def differentiate(self, batch: Batch) -> Tensor:
         """Add a batch's gradient to ``.grad`` and return its loss."""
@@ -96,6 +107,35 @@ class OneByOne:
             self._sq_norms_LE[row, self._example] = norm(grad.detach()).double().square()
 
         return measure
+
+
+class _Sum:
+    """Adds one tensor's gradients up: in ``.grad`` by autograd itself, in float32 beside it where ``.grad`` is coarser.
+
+    Args:
+        tensor: whose ``.grad`` is empty.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        wide = torch.promote_types(tensor.dtype, torch.float32)
+        self._tensor = tensor
+        self._total = None if tensor.dtype == wide else torch.zeros_like(tensor, dtype=wide)
+
+    def take(self) -> None:
+        """Count what the last backward pass left in ``.grad``."""
+        if self._total is not None and self._tensor.grad is not None:
+            self._total += self._tensor.grad
+            self._tensor.grad = None
+
+    def leave_mean(self, examples: int) -> None:
+        """Leave the mean in ``.grad``; zeros where the loss does not reach."""
+        tensor = self._tensor
+        if self._total is not None:
+            tensor.grad = (self._total / examples).to(tensor.dtype)
+        elif tensor.grad is None:
+            tensor.grad = torch.zeros_like(tensor)
+        else:
+            tensor.grad /= examples
 
 
 @contextmanager

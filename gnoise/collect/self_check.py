@@ -1,6 +1,7 @@
 """What must be equal before anything is collected, and how nearly."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from gnoise.collect.draw import Draw
 from gnoise.collect.layers import Parameter
-from gnoise.collect.per_example.rounding import RELATIVE_TOLERANCE, close
+from gnoise.collect.per_example.rounding import RELATIVE_TOLERANCE, advice, close
 from gnoise.errors import unreadable
 
 
@@ -19,6 +20,7 @@ def refuse_difference(
     *,
     examples: int,
     rounding: float,
+    terms: Mapping[str, float],
 ) -> None:
     """Compare the mean of one-example gradients with the gradient of their batch, parameter by parameter.
 
@@ -31,6 +33,7 @@ def refuse_difference(
         whole: gradients of the batch.
         examples: in the batch, to recognise a sum.
         rounding: unit of the coarsest numbers in the computation.
+        terms: norms of what the batch's gradients are sums of, by layer.
 
     Raises:
         UserError: they differ by more than rounding.
@@ -38,13 +41,15 @@ def refuse_difference(
     differences = [a - b for a, b in zip(summed, whole, strict=True)]
     size = max(_norm(whole), _norm(summed))
     pairs = [
-        (parameter.layer.name, _norm([difference]), _norm([a]), _norm([b]), size)
+        (parameter.layer.name, _norm([difference]), _norm([a]), _norm([b]), size, terms[parameter.layer.name])
         for parameter, difference, a, b in zip(parameters, differences, summed, whole, strict=True)
     ]
-    pairs.append(("all layers together", _norm(differences), _norm(summed), _norm(whole), 0.0))
-    for name, difference, a, b, allowed in pairs:
-        if not close(difference, a, b, size=allowed, rounding=rounding):
-            raise unreadable(_explain(_norm(whole) / max(_norm(summed), 1e-30), examples, name))
+    together = _norm(differences), _norm(summed), _norm(whole)
+    pairs.append(("all layers together", *together, 0.0, math.hypot(*terms.values())))
+    for name, difference, a, b, allowed, of in pairs:
+        if not close(difference, a, b, size=allowed, rounding=rounding, terms=of):
+            said = _explain(_norm(whole) / max(_norm(summed), 1e-30), examples, name)
+            raise unreadable(said + advice(rounding))
 
 
 def same_draw(

@@ -107,6 +107,25 @@ def test_layers_that_need_a_pass_per_example_make_every_draw_so() -> None:
     assert_same_draws(Recurrent(), lambda m, b: m(b).square().mean(), torch.randn(5, 4, 3), in_one_pass=False)
 
 
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+def test_draws_in_half_precision_are_added_up_in_float32(half: torch.dtype) -> None:
+    torch.manual_seed(0)
+    examples = 4096
+    module, batch = nn.Linear(4, 3).to(half), (1.0 + 0.1 * torch.randn(examples, 4)).to(half)
+
+    def loss(network: nn.Module, x: Batch) -> Tensor:
+        assert isinstance(x, Tensor)
+        return network(x).float().sum(1).mean()
+
+    parameters = trainable_parameters(module)
+    draw, grads = drawn(OneByOne(Workload(module, loss, token_batches()), parameters), parameters, batch)
+    expected = batch.double().mean(0).expand(3, 4), torch.ones(3, dtype=torch.float64)
+    for grad, mean in zip(grads, expected, strict=True):
+        assert grad.dtype == half
+        torch.testing.assert_close(grad.double(), mean, rtol=torch.finfo(half).eps, atol=0)
+    assert draw.example_sq_norms.shape == (2, examples)
+
+
 def test_only_the_chosen_parameters_are_differentiated() -> None:
     torch.manual_seed(0)
     module = TiedModel()

@@ -102,6 +102,51 @@ def test_a_loss_may_differentiate_on_its_way(check: bool) -> None:
     agree(Adversarial(), lambda module, ids: module(ids), torch.randint(0, 7, (6, 5)), check=check)
 
 
+def steepness(module: nn.Module, batch: Tensor) -> Tensor:
+    """Punish every example's gradient with respect to its input for not having length one."""
+    inputs = batch.clone().requires_grad_(True)
+    values = module(inputs).square().flatten(1).sum(1)
+    (slopes,) = torch.autograd.grad(values.sum(), inputs, create_graph=True)
+    return values.mean() + (slopes.flatten(1).norm(dim=1) - 1.0).square().mean()
+
+
+def flatness(module: nn.Module, batch: Tensor) -> Tensor:
+    """Punish the gradient of the batch's mean, which is no sum over examples."""
+    value = module(batch).square().flatten(1).sum(1).mean()
+    grads = torch.autograd.grad(value, list(module.parameters()), create_graph=True)
+    return value + torch.stack([grad.square().sum() for grad in grads]).sum()
+
+
+PENALISED = [
+    pytest.param(lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)), (6, 4), id="linear"),
+    pytest.param(lambda: nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)), (6, 3, 4), id="tokens"),
+    pytest.param(lambda: nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 2)), (6, 4), id="layer-norm"),
+    pytest.param(lambda: nn.Sequential(nn.Linear(4, 5), nn.RMSNorm(5), nn.Linear(5, 2)), (6, 4), id="rms-norm"),
+    pytest.param(lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.SiLU()), (6, 2, 5, 5), id="conv"),
+]
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(("network", "shape"), PENALISED)
+def test_losses_that_contain_gradients_are_measured_one_by_one(network, shape: tuple[int, ...], check: bool) -> None:
+    torch.manual_seed(7)
+    found = agree(network(), steepness, torch.randn(shape), check=check)
+    assert set(found.methods.values()) == {frozenset({Method.LOOP})}
+
+
+@pytest.mark.parametrize(("network", "shape"), PENALISED)
+def test_what_a_penalty_on_the_batchs_gradient_is_for_one_example(network, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(8)
+    module, batch = network(), torch.randn(shape)
+    measured = measure(module, flatness, batch, layers=LAYERS, check=False)
+    for example in range(len(batch)):
+        grads = torch.autograd.grad(flatness(module, batch[example : example + 1]), list(module.parameters()))
+        for norms, grad in zip(measured.sq_norms.values(), grads, strict=True):
+            torch.testing.assert_close(norms[example], grad.square().sum(), rtol=1e-5, atol=1e-9)
+    with pytest.raises(UserError, match="example_weights"):
+        measure(module, flatness, batch, layers=LAYERS)
+
+
 @pytest.mark.parametrize("check", [True, False])
 def test_inputs_may_want_gradients_of_their_own(check: bool) -> None:
     torch.manual_seed(5)

@@ -80,6 +80,104 @@ def test_half_precision_does_not_hide_a_sum_among_many_layers(half: torch.dtype)
         made.check(batch)
 
 
+class Keys(nn.Module):
+    """Attention whose key bias moves every score of a query alike, to which a softmax is blind."""
+
+    def __init__(self, width: int = 16, *, by_layer: bool = True) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.by_layer = by_layer
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        keys = self.key(x_BTD) if self.by_layer else functional.linear(x_BTD, self.key.weight, self.key.bias)
+        return functional.scaled_dot_product_attention(self.query(x_BTD), keys, self.value(x_BTD))
+
+
+@pytest.mark.parametrize("half", [None, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("by_layer", [True, False])
+@pytest.mark.parametrize("trained", ["key.bias", "bias", ""], ids=["alone", "biases", "all"])
+def test_gradients_that_are_nothing_but_rounding_pass(half: torch.dtype | None, by_layer: bool, trained: str) -> None:
+    torch.manual_seed(10)
+    module, batch = Keys(by_layer=by_layer), torch.randn(6, 5, 16)
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name.endswith(trained))
+    loss = squared_outputs if half is None else under_autocast(half)
+    norms = per_example_sq_norms(module, loss, batch)["key.bias"]
+    size = float(torch.autograd.grad(squared_outputs(module, batch), [module.key.bias])[0].norm())
+    assert float(norms.max()) ** 0.5 < 1.0
+    assert size < 1e-6
+    made = engine(module, loss)
+    with made.attached():
+        made.check(batch)
+
+    def twice(network: nn.Module, x: Batch) -> Tensor:
+        return loss(network, x) * (1.0 + (len(x) > 1))
+
+    if trained != "key.bias":  # and what is more than rounding is still seen
+        with pytest.raises(UserError, match="example_weights"):
+            per_example_sq_norms(module, twice, batch)
+        doubled = engine(module, twice)
+        with doubled.attached(), pytest.raises(UserError, match="expected"):
+            doubled.check(batch)
+
+
+def test_a_bias_before_instance_normalisation_passes() -> None:
+    torch.manual_seed(11)
+    module = nn.Sequential(nn.Conv2d(2, 4, 3), nn.InstanceNorm2d(4), nn.SiLU())
+    module[0].weight.requires_grad_(False)
+    norms = per_example_sq_norms(module, squared_outputs, torch.randn(6, 2, 8, 8))
+    assert list(norms) == ["0.bias"]
+    assert float(norms["0.bias"].max()) < 1e-8
+
+
+@HALF
+@pytest.mark.parametrize("kept", ["half", "float"])
+def test_the_mean_of_many_examples_does_not_vanish(half: torch.dtype, kept: str) -> None:
+    torch.manual_seed(12)
+    examples = 4096
+    module = nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+    ids = torch.randint(0, 9, (examples, 2))
+
+    def small(network: nn.Module, x: Batch) -> Tensor:
+        with torch.autocast("cpu", dtype=half, enabled=kept == "float"):
+            return 1e-3 * squared_outputs(network, x)
+
+    exact = per_example_sq_norms(module, small if kept == "half" else lambda m, x: 1e-3 * squared_outputs(m, x), ids)
+    network = module.to(half) if kept == "half" else module
+    parameters = dict(network.named_parameters())
+    drawn = Stream(network, small, parameters, LAYERS).draw(ids)
+    assert drawn is not None
+    grads = torch.autograd.grad(1e-3 * squared_outputs(module.float(), ids), list(module.parameters()))
+    for (name, expected), grad in zip(exact.items(), grads, strict=True):
+        for found in (per_example_sq_norms(network, small, ids, check=False)[name], drawn.sq_norms[name]):
+            torch.testing.assert_close(
+                found.sqrt(), expected.sqrt(), rtol=0.1, atol=0.02 * float(expected.max()) ** 0.5
+            )
+        assert float((drawn.grads[name] - grad).norm()) < 0.05 * float(grad.norm()), name
+
+
+def test_other_precisions_are_not_scaled() -> None:
+    torch.manual_seed(13)
+    seen: list[float] = []
+
+    def loss(network: nn.Module, x: Batch) -> Tensor:
+        value = squared_outputs(network, x)
+        value.register_hook(lambda grad: seen.append(float(grad)))
+        return value
+
+    per_example_sq_norms(nn.Linear(4, 4), loss, torch.randn(100, 4), check=False)
+    per_example_sq_norms(nn.Linear(4, 4).bfloat16(), loss, torch.randn(100, 4).bfloat16(), check=False)
+    assert set(seen) == {1.0}
+
+
+def test_sums_that_torch_loses_in_half_precision_are_named() -> None:
+    torch.manual_seed(14)
+    module = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8)).bfloat16()
+    batch = torch.randn(8, 2048, 8).bfloat16()
+    with pytest.raises(UserError, match="or float32"):
+        per_example_sq_norms(module, squared_outputs, batch)
+
+
 def test_full_precision_keeps_its_own_tolerance() -> None:
     torch.manual_seed(2)
     module, batch = Attentive(), torch.randn(B, 5, 16)

@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gnoise.collect.per_example.batch import Loss, count_examples, one_example, scalar_loss
-from gnoise.collect.per_example.check import check_one_example, check_sums
+from gnoise.collect.per_example.check import Alone, check_one_example, check_sums, differentiate_alone
 from gnoise.collect.per_example.cost import Method, prefers_loop
+from gnoise.collect.per_example.graph import graph_of
 from gnoise.collect.per_example.in_parts import in_parts
 from gnoise.collect.per_example.layer_type import LayerType, types_in
 from gnoise.collect.per_example.layouts import Layouts
-from gnoise.collect.per_example.loop import Looped, dense_grads, loop, sq_norm
+from gnoise.collect.per_example.loop import Looped, loop
 from gnoise.collect.per_example.mixing import refuse_mixing
 from gnoise.collect.per_example.one_pass import Gradient, Job, Pass
 from gnoise.collect.per_example.plan import Layout, layout_of
@@ -117,7 +118,7 @@ def _measured(
 
 def _checked(job: Job, batch: Batch, weights: Sequence[float]) -> Measured:
     """Measure, and compare with the batch's gradient and with the first example alone."""
-    names, tensors = list(job.parameters), list(job.parameters.values())
+    tensors = list(job.parameters.values())
     with forked(tensors):
         before = random_state(tensors)
         one = trace(job.module, job.loss, one_example(batch, 0, len(weights)), job.types)
@@ -125,28 +126,25 @@ def _checked(job: Job, batch: Batch, weights: Sequence[float]) -> Measured:
     if draws and any(child.training for child in job.module.modules()):
         with eval_mode(job.module), forked(tensors):
             _checked(job, batch, weights)
-    alone: dict[str, Tensor] | None = None
-    if not draws:
-        alone = {name: sq_norm(g) for name, g in zip(names, dense_grads(one.loss, tensors), strict=True)}
+    alone = None if draws else differentiate_alone(one.loss, one.graph, job.parameters)
     layout, rounding = layout_of(one, job.parameters), one.graph.rounding
     del one  # and with it the activations behind its graph
     found = in_parts(job, batch, weights, layout, Gradient.AUTOGRAD)
     looped = _looped(job, batch, weights, _left_by(found, job))
     if not draws:
-        check_sums(looped.weighted_sum, found.grads, rounding)
+        check_sums(looped.weighted_sum, found.grads, rounding, found.terms)
     measured = _joined(job, found, looped)
     if alone is not None:
         _check_place(measured, 0, alone, rounding, "first")
         if len(weights) > 1:
             with forked(tensors):
                 value = scalar_loss(job.loss(job.module, one_example(batch, len(weights) - 1, len(weights))))
-                own = dense_grads(value, tensors)
-            last = {name: sq_norm(grad) for name, grad in zip(names, own, strict=True)}
+            last = differentiate_alone(value, graph_of(value), job.parameters)
             _check_place(measured, -1, last, rounding, "last")
     return measured
 
 
-def _check_place(measured: Measured, place: int, alone: dict[str, Tensor], rounding: float, which: str) -> None:
+def _check_place(measured: Measured, place: int, alone: Alone, rounding: float, which: str) -> None:
     got = {name: x[place] for name, x in measured.sq_norms.items()}
     examples = len(next(iter(measured.sq_norms.values()), ()))
     check_one_example(got, alone, examples, rounding, which=which)

@@ -28,7 +28,7 @@ def lookups(plan: Plan, examples: int) -> dict[int, Int[Tensor, "B T"]]:
     }
 
 
-def feed(use: AnyUse, add: Add, sinks: dict[Call, list[Sink]], examples: int) -> list[RemovableHandle]:
+def feed(use: AnyUse, add: Add, sinks: dict[Call, list[Sink]], examples: int, scale: float) -> list[RemovableHandle]:
     """Connect one use of a parameter to its account.
 
     Args:
@@ -36,33 +36,34 @@ def feed(use: AnyUse, add: Add, sinks: dict[Call, list[Sink]], examples: int) ->
         add: the account.
         sinks: told the gradients of layers' outputs.
         examples: in the batch.
+        scale: by which the loss is multiplied on its way back, and its gradients are divided here.
 
     Returns:
         handles of hooks set on the autograd graph.
     """
     match use:
         case CallUse():
-            sinks.setdefault(use.call, []).append(lambda grad: _add_call(use, grad, add, examples))
+            sinks.setdefault(use.call, []).append(lambda grad: _add_call(use, grad, add, examples, scale))
             return []
         case SharedUse() | DirectUse():
-            return [use.use.node.register_prehook(lambda grads: _add_broadcast(use, grads[0], add, examples))]
+            return [use.use.node.register_prehook(lambda grads: _add_broadcast(use, grads[0], add, examples, scale))]
 
 
-def _add_call(use: CallUse, grad: Tensor, add: Add, examples: int) -> None:
+def _add_call(use: CallUse, grad: Tensor, add: Add, examples: int, scale: float) -> None:
     x = _input(use.call)
     if x._version != use.call.version:  # written over since: the account stays open, the loop takes over
         return
-    grad_B = _wide(grad).movedim(use.axis, 0)
+    grad_B = _wide(grad, scale).movedim(use.axis, 0)
     add(use.form(use.call.module, _like(_examples_first(use, x, examples), grad_B), grad_B), _rounding(grad))
 
 
-def _add_broadcast(use: SharedUse | DirectUse, grad: Tensor, add: Add, examples: int) -> None:
+def _add_broadcast(use: SharedUse | DirectUse, grad: Tensor, add: Add, examples: int, scale: float) -> None:
     if isinstance(use, DirectUse):
-        add(use.form(_wide(grad)), _rounding(grad))
+        add(use.form(_wide(grad, scale)), _rounding(grad))
         return
     to_value = share(use.use)
     if to_value is not None:
-        grads_B = to_value(_wide(grad), use.call.shape)
+        grads_B = to_value(_wide(grad, scale), use.call.shape)
         x = _examples_first(use, _input(use.call), examples)
         add(use.form(use.call.module, x, grads_B), _rounding(grad))
 
@@ -79,9 +80,10 @@ def _input(call: Call) -> Tensor:
     return call.x
 
 
-def _wide(grad: Tensor) -> Tensor:
+def _wide(grad: Tensor, scale: float) -> Tensor:
     grad = grad.detach()
-    return grad.to(torch.promote_types(grad.dtype, torch.float32))
+    grad = grad.to(torch.promote_types(grad.dtype, torch.float32))
+    return grad if scale == 1.0 else grad / scale
 
 
 def _like(x: Tensor, grad: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """A batch in parts whose activations stay in reach of the cache; each part in one pass, all parts added up."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -47,6 +48,7 @@ def _joined(found: Sequence[Pass], sizes: Sequence[int]) -> Pass:
         sq_norms={name: torch.cat([x.sq_norms[name] for x in found]) for name in names},
         methods={name: frozenset().union(*(x.methods[name] for x in found)) for name in names},
         grads=found[-1].grads,
+        terms={name: math.hypot(*(x.terms[name] for x in found)) for name in found[0].terms},
         losses=_joined_losses([x for x in losses if x is not None], sizes) if None not in losses else None,
     )
 

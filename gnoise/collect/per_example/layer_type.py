@@ -48,16 +48,50 @@ def is_patched(module: nn.Module) -> bool:
     return "forward" in vars(module)
 
 
-def with_other_weights(module: nn.Module) -> nn.Module:
-    """Copy a module, its parameters drawn anew: at zeros or ones a weight, its square and its exponential look alike."""
+@torch.no_grad()
+def holds(
+    layer_type: LayerType,
+    module: nn.Module,
+    x: Tensor,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+    output: Tensor,
+) -> bool:
+    """Ask whether a module does what its type says: with its own weights, and a copy of it with others.
+
+    At zeros or ones a weight, its square and its exponential look alike.
+
+    Args:
+        layer_type: what is asked.
+        module: that was called.
+        x: with this input.
+        args: of the call, the input among them.
+        kwargs: likewise.
+        output: what it returned.
+    """
+    if layer_type.holds is always:
+        return True
+    copied = _with_other_weights(module)
+    try:
+        again = copied.forward(*map(_copy, args), **{name: _copy(value) for name, value in kwargs.items()})
+    except Exception:  # noqa: BLE001  the class's own code may raise anything; the loop asks less of it
+        return False
+    return layer_type.holds(module, x, output) and layer_type.holds(copied, x, again)
+
+
+def _with_other_weights(module: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     drawn = {
-        name: nn.Parameter(torch.randn(x.shape, generator=generator).to(x), requires_grad=False)
-        for name, x in module.named_parameters(recurse=False)
+        name: nn.Parameter(torch.randn(tensor.shape, generator=generator).to(tensor), requires_grad=False)
+        for name, tensor in module.named_parameters(recurse=False)
     }
     copied = copy.copy(module)
     vars(copied)["_parameters"] = {**vars(module)["_parameters"], **drawn}
     return copied
+
+
+def _copy(value: object) -> object:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def types_in(module: nn.Module, layers: Sequence[LayerType]) -> dict[nn.Module, LayerType]:

@@ -1,5 +1,6 @@
 """One forward and backward pass over a batch: each layer's per-example gradients are measured as they arise."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -14,14 +15,18 @@ from gnoise.collect.per_example.batch import Loss
 from gnoise.collect.per_example.check import agrees, directions
 from gnoise.collect.per_example.cost import Method
 from gnoise.collect.per_example.feed import Sink, feed, lookups
+from gnoise.collect.per_example.graph import Graph
 from gnoise.collect.per_example.layer_type import LayerType
 from gnoise.collect.per_example.ledger import Ledger
 from gnoise.collect.per_example.loop import dense, sq_norm
 from gnoise.collect.per_example.losses import ExampleLosses, example_losses
 from gnoise.collect.per_example.plan import Layout, Plan, plan
+from gnoise.collect.per_example.rounding import terms_of
 from gnoise.collect.per_example.trace import Call, Trace, trace
 from gnoise.collect.workload import Batch
 
+_LARGEST_POWER = 15
+"""Of two, in float16."""
 _NOTHING: Mapping[str, Tensor] = {}
 
 
@@ -66,12 +71,14 @@ class Pass:
         sq_norms: per-example squared norms, of the parameters that it could measure.
         methods: by which they were measured.
         grads: the batch's gradient; empty where it was not asked for.
+        terms: norms of what these are sums of, where autograd made them all.
         losses: each example's own; ``None`` where the loss function is none whose terms can be read.
     """
 
     sq_norms: dict[str, Tensor]
     methods: dict[str, frozenset[Method]]
     grads: dict[str, Tensor]
+    terms: dict[str, float]
     losses: ExampleLosses | None
 
 
@@ -113,22 +120,26 @@ def one_pass(
     examples = len(weights)
     traced = trace(job.module, job.loss, batch, job.types, on_grad)
     losses = example_losses(traced.loss, examples)
+    scale = _scale(traced.graph, weights)
     plans = {} if penalised else plan(job.parameters, layout, traced, examples)
     accounts = _open(job, plans, examples, gradient, into)
     handles: list[RemovableHandle] = list(traced.handles)
     for name, ledger in accounts.ledgers.items():
         for index, use in enumerate(accounts.plans[name].uses):
-            handles.extend(feed(use, partial(ledger.add, index), sinks, examples))
+            handles.extend(feed(use, partial(ledger.add, index), sinks, examples, scale))
     begun = True
+    checked = gradient is Gradient.AUTOGRAD
     try:
-        grads = _backward(job, traced, accounts, gradient, share)
+        with terms_of(traced.graph, job.parameters if checked else {}, scale=scale) as terms:
+            grads = _backward(job, traced, accounts, gradient, share=share, scale=scale)
     finally:
         for handle in handles:
             handle.remove()
-    sq_norms, methods = _close(job, accounts, weights, grads, gradient)
+    good = _agreeing(accounts, grads, terms) if checked else set(accounts.ledgers)
+    sq_norms, methods = _close(job, accounts, weights, good)
     summed = {name: into[name] + grad if name in into else grad for name, grad in grads.items()}
     summed |= {name: ledger.total for name, ledger in accounts.ledgers.items() if ledger.total is not None}
-    return Pass(sq_norms, methods, summed, losses)
+    return Pass(sq_norms, methods, summed, terms, losses)
 
 
 @dataclass(frozen=True)
@@ -157,7 +168,20 @@ def _open(
     return _Accounts(planned, ledgers, toward)
 
 
-def _backward(job: Job, traced: Trace, accounts: _Accounts, gradient: Gradient, share: float) -> dict[str, Tensor]:
+def _scale(graph: Graph, weights: Sequence[float]) -> float:
+    r"""Choose a power of two to multiply the loss with on its way back.
+
+    Where float16 takes part, $w_i g_i$ of a large batch would vanish in it though $g_i$ does not. Multiplied to about
+    the size of $g_i$, gradients have the digits that one backward pass per example has.
+    """
+    if torch.float16 not in graph.dtypes:
+        return 1.0
+    return 2.0 ** min(max(math.floor(-math.log2(max(weights))), 0), _LARGEST_POWER)
+
+
+def _backward(
+    job: Job, traced: Trace, accounts: _Accounts, gradient: Gradient, *, share: float, scale: float
+) -> dict[str, Tensor]:
     """Run the backward pass no further than is needed; return the gradients that autograd made."""
     asked = dict(job.parameters)
     if gradient is not Gradient.AUTOGRAD:  # what layers hold is found on the way to the first of them
@@ -168,20 +192,31 @@ def _backward(job: Job, traced: Trace, accounts: _Accounts, gradient: Gradient, 
     ends = [edge for edge in ends if edge.node not in later]
     edges = [get_gradient_edge(tensor) for tensor in asked.values()]
     found = torch.autograd.grad(
-        [traced.loss], [*edges, *ends], grad_outputs=[torch.full_like(traced.loss, share)], allow_unused=True
+        [traced.loss], [*edges, *ends], grad_outputs=[torch.full_like(traced.loss, share * scale)], allow_unused=True
     )
+    if gradient is Gradient.NONE:
+        return {}
     grads = {name: dense(grad, tensor) for (name, tensor), grad in zip(asked.items(), found, strict=False)}
-    return grads if gradient is not Gradient.NONE else {}
+    return grads if scale == 1.0 else {name: grad.to(_wide(grad)) / scale for name, grad in grads.items()}
+
+
+def _agreeing(accounts: _Accounts, grads: Mapping[str, Tensor], terms: Mapping[str, float]) -> set[str]:
+    """Name the parameters whose account sums up to their gradient in the batch."""
+    size = sum(float(sq_norm(grad)) for grad in grads.values()) ** 0.5
+    return {
+        name
+        for name, ledger in accounts.ledgers.items()
+        if ledger.complete and agrees(ledger, grads[name], accounts.toward[name], size=size, terms=terms[name])
+    }
 
 
 def _close(
-    job: Job, accounts: _Accounts, weights: Sequence[float], grads: Mapping[str, Tensor], gradient: Gradient
+    job: Job, accounts: _Accounts, weights: Sequence[float], good: set[str]
 ) -> tuple[dict[str, Tensor], dict[str, frozenset[Method]]]:
-    """Close every account; the loop takes what is incomplete, cancels, or does not sum up to the batch's gradient."""
+    """Close every account; the loop takes what is incomplete, cancels, or is not good."""
     sq_norms: dict[str, Tensor] = {}
     methods: dict[str, frozenset[Method]] = {}
     divisors = torch.tensor(weights, dtype=torch.float64).square()
-    size = sum(float(sq_norm(grad)) for grad in grads.values()) ** 0.5
     for name, how in accounts.plans.items():
         tensor = job.parameters[name]
         if not how.uses:
@@ -189,8 +224,7 @@ def _close(
             methods[name] = frozenset({Method.UNUSED})
             continue
         ledger = accounts.ledgers[name]
-        checked = gradient is Gradient.AUTOGRAD
-        if ledger.complete and (not checked or agrees(ledger, grads[name], accounts.toward[name], size)):
+        if ledger.complete and name in good:
             shares = ledger.sq_norms()
             if shares is not None:
                 sq_norms[name] = shares / divisors.to(shares)

@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from gnoise.collect.per_example.batch import Loss, scalar_loss
 from gnoise.collect.per_example.graph import Graph, graph_of
-from gnoise.collect.per_example.layer_type import LayerType, always, with_other_weights
+from gnoise.collect.per_example.layer_type import LayerType, holds
 from gnoise.collect.workload import Batch
 
 OnGrad = Callable[["Call", Tensor], None]
@@ -80,7 +80,7 @@ class _Recorder:
                 edge=get_gradient_edge(output),
                 x_shape=tuple(x.shape),
                 shape=tuple(output.shape),
-                holds=self.on_grad is not None or _holds(layer_type, module, args, kwargs, output),
+                holds=self.on_grad is not None or holds(layer_type, module, x, args, kwargs, output),
             )
             self.calls.append(call)
             if self.on_grad is None:
@@ -122,27 +122,6 @@ def _hooked(types: Mapping[nn.Module, LayerType], recorder: _Recorder) -> Iterat
     finally:
         for handle in handles:
             handle.remove()
-
-
-@torch.no_grad()
-def _holds(
-    layer_type: LayerType, module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: Tensor
-) -> bool:
-    """Ask whether a module does what its type says, of its own output and of that of a copy with other weights."""
-    if layer_type.holds is always:
-        return True
-    copied = with_other_weights(module)
-    args, kwargs = tuple(map(_cloned, args)), {name: _cloned(value) for name, value in kwargs.items()}
-    x = args[0] if args else next(iter(kwargs.values()))
-    try:
-        again = copied.forward(*args, **kwargs)
-    except Exception:  # the class's own code may raise anything; the loop knows it no better and asks less of it
-        return False
-    return layer_type.holds(module, x, output) and layer_type.holds(copied, x, again)
-
-
-def _cloned(value: object) -> object:
-    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _bind(on_grad: OnGrad, call: Call) -> Callable[[Tensor], None]:
