@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from gnoise.records import CoordinateSample, JsonValue, Status
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
 from gnoise.stats.evidence.optimizers import Simulated
+from gnoise.stats.evidence.skewness import surely_skewed
 from gnoise.stats.evidence.updates import arm_updates, does_nothing, two_passes
 
 BLOCKS = 8
@@ -85,9 +86,9 @@ class Progress:
 def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Sequence[Arm] = ARMS) -> Progress | Status:
     """Run every arm through the frozen optimizer, cross-fitted over two folds of draws.
 
-    The gradient is the coordinate-wise median of block means, which heavy tails cannot ruin; unless the plain mean
-    surely says something else, as it does where the signal itself comes in rare large values (the rows of rare
-    tokens), which a median does not see. Where tails ruin the mean it says nothing surely. Each arm's second moment
+    The gradient is the coordinate-wise median of block means, which heavy tails cannot ruin; unless noise is surely
+    skewed, or the plain mean surely says something else: where the signal itself comes in rare large values (the rows
+    of rare tokens) a median does not see it. Symmetric tails, however heavy, do neither. Each arm's second moment
     is that of its own remedied draws, and its momentum is filled by one pass over the fold before the one that counts:
     an arm warmed with another's moments would be paid for a change of scale. That v comes from few draws is taken out
     by comparing with half as many.
@@ -112,9 +113,9 @@ def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Seque
     middle = np.stack([fold.middle for fold in folds])  # folds, own blocks, arms, coords
     steady = summed(middle[0].mean(axis=0) * middle[1].mean(axis=0), curvature)
     size = np.stack([fold.size for fold in folds], axis=-1)
-    along = believed(
-        [np.stack([fold.along[of] for fold in folds], axis=-1) for of in range(len(_GRADIENTS))], size, LEFT_OUT
-    )
+    held = [np.stack([fold.along[of] for fold in folds], axis=-1) for of in range(len(_GRADIENTS))]
+    skewed = surely_skewed(gradients.values[blocks], gradients.scale)
+    along = held[-1] if skewed else believed(held, size, LEFT_OUT)
     # A fold seen twice has each draw's echo in its momentum; the excess of its noise is known and taken out.
     extra = _echo(optimizer.momentum, draws // _FOLDS)
     noise = np.maximum(size[0] - steady[:, None], 0.0)
