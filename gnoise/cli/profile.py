@@ -198,10 +198,13 @@ def _collect(
 def _load(source: Path, settings: "Settings", talk: "Console") -> "tuple[Workload, list[Parameter]]":
     from gnoise.collect import place, trainable_parameters
     from gnoise.collect.load import load_workload
+    from gnoise.stats.evidence import default_notice
 
     workload = load_workload(source, data=settings.data, factory=settings.factory, loss=settings.loss)
     talk.print(f"Model  {workload.model}", markup=False)
     talk.print(f"Data   {workload.data}", markup=False)
+    for note in filter(None, (*workload.notes, default_notice(workload.optimizer, settings.optimizer or ""))):
+        talk.print(f"Note   {note}", markup=False)
     frozen = place(workload, settings.device, train=settings.mode == "train")
     if frozen:
         talk.print(f"Note   {len(frozen)} batch-normalisation modules use their stored statistics, as in eval mode")

@@ -56,6 +56,7 @@ def load_workload(
         optimizer_state=model.optimizer_state,
         references={name: value for name, value in references.items() if value is not None},
         held_out=None if kept is None else HeldOut(kept.description, kept.examples, _batches(kept)),
+        notes=model.notes,
     )
 
 

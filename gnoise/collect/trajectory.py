@@ -13,6 +13,7 @@ from gnoise.collect.workload import Batch, Workload, move
 from gnoise.errors import UserError
 from gnoise.records import JsonValue
 
+_TAKEN = ("", "sgd", "adam", "adamw")
 _WARM = 16
 """Steps at a learning rate of zero, which fill the optimizer's moments."""
 
@@ -35,7 +36,7 @@ class Trajectory:
         seed: of the order of data, which is another one than the draws have.
 
     Raises:
-        UserError: the checkpoint has no learning rate.
+        UserError: the checkpoint has no learning rate, or is of an optimizer that is not one of these.
     """
 
     def __init__(
@@ -107,6 +108,11 @@ class Trajectory:
 
 def _optimizer(workload: Workload, tensors: Sequence[Tensor]) -> Optimizer:
     found = workload.optimizer
+    name = str(found.get("name", "")).lower()
+    if name not in _TAKEN:
+        raise UserError(
+            f"expected SGD, Adam or AdamW to take steps with, got a checkpoint of {found['name']}; try without --path"
+        )
     rate = _number(found.get("lr"))
     if rate is None:
         raise UserError(
@@ -114,7 +120,7 @@ def _optimizer(workload: Workload, tensors: Sequence[Tensor]) -> Optimizer:
             "try without --path, or a checkpoint with its optimizer's state"
         )
     decay = _number(found.get("weight_decay")) or 0.0
-    if str(found.get("name", "")).lower() == "sgd":
+    if name == "sgd":
         return SGD(tensors, lr=rate, momentum=_number(found.get("momentum")) or 0.0, weight_decay=decay)
     betas = found.get("betas")
     pair = [_number(beta) for beta in betas] if isinstance(betas, list) else []

@@ -51,6 +51,7 @@ class Workload:
         optimizer_state: all that the checkpoint's optimizer keeps, by parameter name; empty without any that fits.
         references: ``data``, ``factory``, ``loss``, ``held_out`` as they were given or found; what loads this again.
         held_out: examples kept from training; ``None`` where none were named.
+        notes: what a person should know of how it was loaded, a line each.
     """
 
     module: nn.Module
@@ -68,6 +69,7 @@ class Workload:
     optimizer_state: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
     held_out: HeldOut | None = None
+    notes: tuple[str, ...] = ()
 
 
 def move(batch: Batch, device: torch.device) -> Batch:

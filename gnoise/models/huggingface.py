@@ -12,10 +12,13 @@ from torch import Tensor, nn
 
 from gnoise.errors import UserError, unreadable, unsafe
 from gnoise.models import state_dict
+from gnoise.models.beside import read_beside
 from gnoise.models.checks import check_finite, check_shapes, refuse_names
 from gnoise.models.files import sha256
+from gnoise.models.hyperparameters import hyperparameters
 from gnoise.models.losses import choose_loss, module_loss, next_token_pairs, token_cross_entropy
 from gnoise.models.model import Batch, LoadedModel, count_parameters, in_millions
+from gnoise.models.moments import optimizer_state, second_moments
 from gnoise.models.report import SourceReport, report_safetensors, total_bytes
 from gnoise.models.tokens import find_tokenizer, token_labels
 from gnoise.records import JsonValue
@@ -61,7 +64,8 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
     config = module.config.to_dict()
     positions = next((config[key] for key in _POSITIONS if isinstance(config.get(key), int)), LONGEST_EXAMPLE)
     tokenizer = find_tokenizer(path)
-    optimizer = _optimizer(path)
+    beside = read_beside(path)
+    optimizer = _optimizer(path, beside.checkpoint)
     iteration = f", iteration {optimizer['iteration']}" if "iteration" in optimizer else ""
     return LoadedModel(
         module=module,
@@ -72,9 +76,12 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
         block_size=min(positions, LONGEST_EXAMPLE),
         vocab_size=vocab_size,
         optimizer=optimizer,
+        second_moments=second_moments(beside.checkpoint, module),
+        optimizer_state=optimizer_state(beside.checkpoint, module),
         row_labels=token_labels(tokenizer, vocab_size),
         default_data=next((str(path / name) for name in _DATA if (path / name).is_file()), None),
         tokenizer=tokenizer,
+        notes=beside.notes,
     )
 
 
@@ -94,7 +101,7 @@ def inspect(path: Path) -> SourceReport:
         files=files,
         size_bytes=total_bytes(files),
         parameters=report_safetensors(files),
-        optimizer=_optimizer(path),
+        optimizer=_optimizer(path, read_beside(path).checkpoint),
         details={"architecture": architectures[0]} | details if isinstance(architectures, list) else details,
     )
 
@@ -198,12 +205,13 @@ def _offline_and_quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _optimizer(path: Path) -> dict[str, JsonValue]:
-    # The Trainer's own arguments are a pickle of its classes; its state is JSON and says enough.
+def _optimizer(path: Path, checkpoint: object) -> dict[str, JsonValue]:
+    """Take step, batch and logged rate from the Trainer's JSON, all else from its optimizer's state.
+
+    Its own arguments are a pickle of its classes, and stay unread.
+    """
     file = path / "trainer_state.json"
-    if not file.is_file():
-        return {}
-    state = _read_json(file)
+    state = _read_json(file) if file.is_file() else {}
     found = {
         name: state[key]
         for name, key in (("iteration", "global_step"), ("batch_size", "train_batch_size"))
@@ -211,8 +219,8 @@ def _optimizer(path: Path) -> dict[str, JsonValue]:
     }
     history = state.get("log_history")
     logged = [entry for entry in history if isinstance(entry, dict)] if isinstance(history, list) else []
-    rates = [entry["learning_rate"] for entry in logged if "learning_rate" in entry]
-    return found | ({"lr": rates[-1]} if rates else {})
+    rates = [rate for entry in logged if isinstance(rate := entry.get("learning_rate"), float) and rate > 0.0]
+    return found | ({"lr": rates[-1]} if rates else {}) | hyperparameters(checkpoint)
 
 
 def _read_json(file: Path) -> dict[str, JsonValue]:

@@ -1,13 +1,14 @@
 """Optimizer hyper-parameters, as checkpoints of various makers leave them behind."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from gnoise.models.optimizer_states import MUON, Group, known_name, optimizer_groups
 from gnoise.records import JsonValue
 
 _CONFIGS = ("config", "args", "hyper_parameters")
-_OPTIMIZERS = ("optimizer", "optimizer_state_dict", "optim", "optimizer_states")
 _ITERATIONS = ("iter_num", "global_step", "iteration", "step", "iter")
 # Name here, names in configurations; nanoGPT's come first.
 _CONFIG_KEYS = {
@@ -17,14 +18,24 @@ _CONFIG_KEYS = {
     "gradient_accumulation_steps": ("gradient_accumulation_steps",),
     "clip_global_norm": ("grad_clip", "max_grad_norm", "clip_global_norm"),
 }
+_CONFIG_NAMES = ("optimizer", "optimizer_type", "optimizer_name", "optim", "opt")
+_DECAYS = ("weight_decay", "wd")  # torch's and Jordan's, Moonlight's
+_BETAS = ("betas", "adamw_betas")
+# Name here, names in parameter groups.
+_GROUP_KEYS = {
+    "lr": ("lr",),
+    "eps": ("eps", "adamw_eps"),
+    "momentum": ("momentum", "mu"),
+    "weight_decay": _DECAYS,
+}
 
 
 def hyperparameters(checkpoint: object) -> dict[str, JsonValue]:
     """Find what a checkpoint says about the training it came from.
 
     The optimizer's own state goes before the configuration, whose learning rate is the peak of a schedule.
-    Among parameter groups the first with the largest weight decay speaks for all. A clip threshold of
-    zero means no clipping, and is left out.
+    Among parameter groups the first with the largest weight decay speaks for all, Muon's before AdamW's beside it,
+    which has the betas. A clip threshold of zero means no clipping, and is left out.
 
     Args:
         checkpoint: what the file held; anything but a mapping has nothing to say.
@@ -39,7 +50,7 @@ def hyperparameters(checkpoint: object) -> dict[str, JsonValue]:
     found: dict[str, JsonValue] = {}
     if isinstance(config, Mapping):
         found |= _from_config(config)
-    found |= _from_optimizer(_first(checkpoint, _OPTIMIZERS))
+    found |= _from_optimizer([group for groups in optimizer_groups(checkpoint) for group in groups])
     if (number := _number(_first(checkpoint, _ITERATIONS))) is not None:
         found["iteration"] = int(number)
     if found.get("clip_global_norm") == 0:
@@ -60,40 +71,48 @@ def _from_config(config: Mapping[str, object]) -> dict[str, JsonValue]:
     betas = [_number(config.get(key)) for key in ("beta1", "beta2")]
     if None not in betas:
         found["betas"] = [*betas]
-    return found
-
-
-def _from_optimizer(optimizer: object) -> dict[str, JsonValue]:
-    if isinstance(optimizer, list) and optimizer:  # Lightning keeps a list of them, Muon has AdamW beside it
-        optimizer = max(optimizer, key=_is_muon)
-    groups = optimizer.get("param_groups") if isinstance(optimizer, Mapping) else None
-    mappings = [group for group in groups if isinstance(group, Mapping)] if isinstance(groups, list) else []
-    if not mappings:
-        return {}
-    group = max(mappings, key=lambda one: _number(one.get("weight_decay")) or 0.0)
-    found: dict[str, JsonValue] = {}
-    for key in ("lr", "eps", "momentum", "weight_decay"):
-        if (value := _number(group.get(key))) is not None:
-            found[key] = value
-    if isinstance(betas := group.get("betas"), (tuple, list)):
-        found["betas"] = [_number(beta) for beta in betas]
-    if name := _optimizer_name(group):
+    if name := known_name(_first(config, _CONFIG_NAMES)):
         found["name"] = name
     return found
 
 
-def _optimizer_name(group: Mapping[str, object]) -> str:
-    # torch writes no name; the keys of a parameter group tell its own optimizers apart.
-    if "ns_steps" in group:
-        return "Muon"
-    if "betas" in group and "decoupled_weight_decay" in group:
-        return "AdamW" if group["decoupled_weight_decay"] else "Adam"
-    return "SGD" if "nesterov" in group and "dampening" in group else ""
+def _from_optimizer(groups: Sequence[Group]) -> dict[str, JsonValue]:
+    """Let the most telling group speak; what Muon does not step is AdamW's, whose betas and ε are its own."""
+    if not groups:
+        return {}
+    speaker = _speaker(groups)
+    found = _settings(speaker.settings)
+    if speaker.name:
+        found["name"] = speaker.name
+    if speaker.name == MUON:
+        if "betas" not in found:  # then ε is that of its iteration
+            found.pop("eps", None)
+        others = [group for group in groups if group.name != MUON and "betas" in group.settings]
+        beside = _settings(_speaker(others).settings) if others else {}
+        found |= {key: value for key, value in beside.items() if key in ("betas", "eps")}
+    return found
 
 
-def _is_muon(optimizer: object) -> bool:
-    groups = optimizer.get("param_groups") if isinstance(optimizer, Mapping) else None
-    return isinstance(groups, list) and any("ns_steps" in group for group in groups if isinstance(group, Mapping))
+def _speaker(groups: Sequence[Group]) -> Group:
+    """Take Muon's before others', then those of the optimizer with most parameters, then the largest weight decay."""
+    names = Counter(name for group in groups for name in [group.name] * len(group.entries))
+    return max(
+        groups,
+        key=lambda one: (one.name == MUON, names[one.name], _number(_first(one.settings, _DECAYS)) or 0.0),
+    )
+
+
+def _settings(group: Mapping[str, object]) -> dict[str, JsonValue]:
+    found: dict[str, JsonValue] = {}
+    for name, keys in _GROUP_KEYS.items():
+        if (value := _number(_first(group, keys))) is not None:
+            found[name] = value
+    if found.get("lr") == 0.0:  # where a schedule ends, which says nothing of the rate it trained at
+        del found["lr"]
+    betas = _first(group, _BETAS)
+    if isinstance(betas, (tuple, list)):
+        found["betas"] = [_number(beta) for beta in betas]
+    return found
 
 
 def _number(value: object) -> float | None:

@@ -33,6 +33,7 @@ class LoadedModel:
         row_labels: text of each token, for embedding and head rows; empty without a tokenizer.
         default_data: training data found beside the checkpoint; ``None`` without any.
         tokenizer: the checkpoint's ``tokenizer.json``; ``None`` without one.
+        notes: what a person should know of it, a line each: e.g. a file that was left aside.
     """
 
     module: nn.Module
@@ -48,6 +49,7 @@ class LoadedModel:
     row_labels: tuple[str, ...] = ()
     default_data: str | None = None
     tokenizer: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 def in_millions(parameters: int) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_OPTIMIZERS = ("optimizer", "optimizer_state_dict", "optim")
+from gnoise.models.optimizer_states import Group, optimizer_groups
+
 _DEFAULT_BETA = 0.999
 
 
@@ -18,9 +19,11 @@ def second_moments(checkpoint: object, module: nn.Module) -> dict[str, Tensor]:
         module: the network the optimizer worked on.
 
     Returns:
-        by parameter name, in float32; empty where there is no such state, or none that fits the module.
+        by parameter name, in float32, of those that Adam steps; empty where there is no such state, none that fits the
+        module, or any that is damaged.
     """
-    moments = {name: _moment(entry, beta) for name, (entry, beta) in _by_name(checkpoint, module).items()}
+    kept = {name: pair for name, pair in _by_name(checkpoint, module).items() if "exp_avg_sq" in pair[0]}
+    moments = {name: _moment(entry, beta) for name, (entry, beta) in kept.items()}
     found = {name: moment for name, moment in moments.items() if moment is not None}
     return found if len(found) == len(moments) else {}
 
@@ -54,43 +57,37 @@ def _is_kept(value: object) -> bool:
 
 
 def _by_name(checkpoint: object, module: nn.Module) -> dict[str, tuple[Mapping[str, Any], float]]:
-    """Match entries to parameters; return each with its group's second beta."""
-    state = _optimizer_state(checkpoint)
-    if state is None:
-        return {}
-    entries, groups = state
-    found = [(entries.get(number), _beta(group)) for group in groups for number in group["params"]]
-    parameters = dict(module.named_parameters())
-    for names in _orders(groups, parameters):
-        if len(names) == len(found):
-            pairs = {name: (entry, beta) for name, (entry, beta) in zip(names, found, strict=True)}
-            kept = {name: pair for name, pair in pairs.items() if isinstance(pair[0], Mapping)}
-            if len(kept) == len(pairs) and all(_fits(entry, parameters[name]) for name, (entry, _) in kept.items()):
-                return {name: (entry, beta) for name, (entry, beta) in kept.items() if isinstance(entry, Mapping)}
+    """Match entries to parameters; return each with its group's second beta.
+
+    Several optimizers have the parameters between them, or one alone has them all.
+    """
+    optimizers = optimizer_groups(checkpoint)
+    for groups in ([group for of_one in optimizers for group in of_one], *optimizers):
+        if found := _matched(groups, dict(module.named_parameters())):
+            return found
     return {}
 
 
-def _fits(entry: object, parameter: Tensor) -> bool:
-    """Whether all that is kept is one number or has the parameter's shape."""
-    tensors = [x for x in entry.values() if isinstance(x, Tensor)] if isinstance(entry, Mapping) else []
-    return all(x.numel() == 1 or x.shape == parameter.shape for x in tensors)
+def _matched(
+    groups: Sequence[Group], parameters: Mapping[str, nn.Parameter]
+) -> dict[str, tuple[Mapping[str, Any], float]]:
+    found = [(entry, _beta(group.settings)) for group in groups for entry in group.entries]
+    for names in _orders(groups, parameters):
+        if len(names) == len(found):
+            pairs = {name: (entry, beta) for name, (entry, beta) in zip(names, found, strict=True)}
+            if len(pairs) == len(found) and all(_fits(entry, parameters[name]) for name, (entry, _) in pairs.items()):
+                return {name: (entry, beta) for name, (entry, beta) in pairs.items() if entry is not None}
+    return {}
 
 
-def _optimizer_state(checkpoint: object) -> tuple[Mapping[int, Any], Sequence[Mapping[str, Any]]] | None:
-    if not isinstance(checkpoint, Mapping):
-        return None
-    optimizer = next((checkpoint[key] for key in _OPTIMIZERS if key in checkpoint), None)
-    if not isinstance(optimizer, Mapping):
-        return None
-    entries, groups = optimizer.get("state"), optimizer.get("param_groups")
-    if not isinstance(entries, Mapping) or not isinstance(groups, list):
-        return None
-    fit = all(isinstance(group, Mapping) and isinstance(group.get("params"), list) for group in groups)
-    return (entries, groups) if fit else None
+def _fits(entry: Mapping[str, object] | None, parameter: Tensor) -> bool:
+    """Whether something is kept, and all of it is one number or has the parameter's shape."""
+    tensors = [] if entry is None else [x for x in entry.values() if isinstance(x, Tensor)]
+    return entry is not None and all(x.numel() == 1 or x.shape == parameter.shape for x in tensors)
 
 
-def _orders(groups: Sequence[Mapping[str, Any]], parameters: Mapping[str, nn.Parameter]) -> list[list[str]]:
-    named = [name for group in groups for name in group.get("param_names", ())]
+def _orders(groups: Sequence[Group], parameters: Mapping[str, nn.Parameter]) -> list[list[str]]:
+    named = [str(name) for group in groups for name in _names(group.settings)]
     if named and all(name in parameters for name in named):
         return [named]
     matrices = [name for name, tensor in parameters.items() if tensor.ndim >= 2]
@@ -98,14 +95,17 @@ def _orders(groups: Sequence[Mapping[str, Any]], parameters: Mapping[str, nn.Par
     return [list(parameters), matrices + vectors]
 
 
-def _beta(group: Mapping[str, Any]) -> float:
+def _names(settings: Mapping[str, object]) -> Sequence[object]:
+    names = settings.get("param_names")
+    return names if isinstance(names, (list, tuple)) else ()
+
+
+def _beta(group: Mapping[str, object]) -> float:
     betas = group.get("betas")
     return float(betas[1]) if isinstance(betas, (tuple, list)) and len(betas) == 2 else _DEFAULT_BETA
 
 
-def _moment(entry: object, beta: float) -> Tensor | None:
-    if not isinstance(entry, Mapping):
-        return None
+def _moment(entry: Mapping[str, object], beta: float) -> Tensor | None:
     moment, step = entry.get("exp_avg_sq"), entry.get("step")
     if not isinstance(moment, Tensor) or not isinstance(step, (int, float, Tensor)) or float(step) < 1:
         return None

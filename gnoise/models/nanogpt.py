@@ -16,7 +16,6 @@ from gnoise.models.model import Batch, LoadedModel, count_parameters, in_million
 from gnoise.models.moments import optimizer_state, second_moments
 from gnoise.models.report import SourceReport, report_state
 from gnoise.models.tokens import find_tokenizer, token_labels
-from gnoise.records import JsonValue
 
 LOOKS_FOR: str = "ckpt.pt with model and model_args (nanoGPT)"
 FORMAT = "nanoGPT checkpoint"
@@ -57,7 +56,7 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
     config = _config(checkpoint["model_args"], state, file)
     module = GPT(config)
     load_weights(module, state, file)
-    optimizer = _optimizer(checkpoint)
+    optimizer = hyperparameters(checkpoint)
     iteration = f", iteration {optimizer['iteration']}" if "iteration" in optimizer else ""
     tokenizer = find_tokenizer(file.parent)
     return LoadedModel(
@@ -91,7 +90,7 @@ def inspect(path: Path) -> SourceReport:
         files=(file,),
         size_bytes=file.stat().st_size,
         parameters=report_state(_state(checkpoint, file)),
-        optimizer=_optimizer(checkpoint),
+        optimizer=hyperparameters(checkpoint),
         details={
             str(key): value
             for key, value in checkpoint["model_args"].items()
@@ -140,13 +139,6 @@ def _config(model_args: Mapping[str, object], state: Mapping[str, Tensor], file:
         dropout=float(dropout) if isinstance(dropout, (int, float)) else 0.0,
         bias=bias if isinstance(bias, bool) else "transformer.ln_f.bias" in state,
     )
-
-
-def _optimizer(checkpoint: Mapping[str, object]) -> dict[str, JsonValue]:
-    found = hyperparameters(checkpoint)
-    if "optimizer" in checkpoint:
-        found["name"] = "AdamW"  # nanoGPT has no other
-    return found
 
 
 def _default_data(checkpoint: Mapping[str, object], folder: Path) -> str | None:

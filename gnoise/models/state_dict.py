@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from gnoise.errors import UserError, unreadable
+from gnoise.models.beside import FILE, Beside, read_beside
 from gnoise.models.checks import load_weights
 from gnoise.models.files import (
     SAFETENSORS_SUFFIX,
@@ -56,6 +57,8 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
             "try --factory module:function, a function without arguments that returns the module"
         )
     folder = files[0].parent
+    beside = read_beside(folder) if checkpoint is None and path.is_dir() else Beside({})
+    checkpoint = beside.checkpoint if checkpoint is None else checkpoint
     module, own_loss = _build(factory, folder)
     load_weights(module, without_prefixes(state), files[0])
     return LoadedModel(
@@ -66,6 +69,7 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
         optimizer=hyperparameters(checkpoint),
         second_moments=second_moments(checkpoint, module),
         optimizer_state=optimizer_state(checkpoint, module),
+        notes=beside.notes,
     )
 
 
@@ -78,7 +82,9 @@ def inspect(path: Path) -> SourceReport:
     files = _files(path)
     needs = "--factory module:function"
     if all(is_safetensors(file) for file in files):
-        return SourceReport(FORMAT, path, files, total_bytes(files), report_safetensors(files), needs=needs)
+        checkpoint = read_beside(path).checkpoint if path.is_dir() else {}
+        parameters, found = report_safetensors(files), hyperparameters(checkpoint)
+        return SourceReport(FORMAT, path, files, total_bytes(files), parameters, found, needs=needs)
     state, checkpoint = _read(files)
     return SourceReport(
         FORMAT,
@@ -150,8 +156,11 @@ def _build(factory: str, folder: Path) -> tuple[nn.Module, Loss]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    suffixes = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
-    return sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in suffixes)
+    """Find the safetensors of a folder; where there are none, its torch files but for an optimizer's."""
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    return [file for file in files if file.suffix == SAFETENSORS_SUFFIX] or [
+        file for file in files if file.suffix in TORCH_SUFFIXES and file.name != FILE
+    ]
 
 
 def _files(path: Path) -> tuple[Path, ...]:

@@ -15,6 +15,7 @@ from gnoise.remedies.param_groups import decay_groups
 from gnoise.trials.arms import LAYERWISE_LR, MUON
 
 State = Mapping[str, Mapping[str, Tensor]]
+_TAKEN_UP = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 _BETAS = (0.9, 0.95)
 _WEIGHT_DECAY = 0.1
 _LEARNING_RATE = 3e-4
@@ -31,12 +32,13 @@ def settings_of(found: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         ``name``, ``lr``, ``betas``, ``eps``, ``momentum``, ``weight_decay``.
 
     Raises:
-        UserError: the checkpoint is of Muon.
+        UserError: the checkpoint is of another optimizer than SGD, Adam or AdamW.
     """
-    name = str(found.get("name", "SGD" if "momentum" in found else "AdamW"))
-    if name == "Muon":
+    said = str(found.get("name", "SGD" if "momentum" in found else "AdamW"))
+    name = _TAKEN_UP.get(said.lower())
+    if name is None:
         raise UserError(
-            "expected a checkpoint of SGD, Adam or AdamW to go on from, got one of Muon, whose state a trial cannot "
+            f"expected a checkpoint of SGD, Adam or AdamW to go on from, got one of {said}, whose state a trial cannot "
             "take up yet; try gnoise export and a training of your own"
         )
     return {

@@ -32,6 +32,13 @@ def test_profile_prints_the_verdict_on_stdout_and_talk_on_stderr(gnoise: Run, ch
     assert Path("tiny.gnoise").is_file()
 
 
+def test_an_optimizer_that_is_not_told_is_said_with_what_to_type(gnoise: Run, checkpoint: Path) -> None:
+    silent = gnoise("profile", checkpoint, "--dry-run")
+    assert "Note   the checkpoint names no optimizer: remedies are judged under AdamW" in silent.err
+    assert "--optimizer muon" in silent.err
+    assert "Note" not in gnoise("profile", checkpoint, "--dry-run", "--optimizer", "adamw").err
+
+
 def test_quiet_says_nothing_but_the_result(gnoise: Run, checkpoint: Path) -> None:
     result = gnoise("profile", checkpoint, "-q")
     assert result.err == ""

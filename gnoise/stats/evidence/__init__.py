@@ -3,6 +3,7 @@
 from gnoise.stats.evidence.along_path import measure_along
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
 from gnoise.stats.evidence.gain import BATCH, Gain, batch_gains, best_gain, equivalent_batch, gains, setting_gains
+from gnoise.stats.evidence.judged import default_notice, judged_under
 from gnoise.stats.evidence.ladder import Ladders
 from gnoise.stats.evidence.matrix_arms import GAMMAS, MATRIX_ARMS, MatrixArm, Met, is_followed
 from gnoise.stats.evidence.matrix_progress import fewest_draws, matrix_progress
@@ -42,11 +43,13 @@ __all__ = [
     "add_progress",
     "batch_gains",
     "best_gain",
+    "default_notice",
     "equivalent_batch",
     "every_rate_progress",
     "fewest_draws",
     "gains",
     "is_followed",
+    "judged_under",
     "matrix_progress",
     "measure_along",
     "measure_progress",

@@ -91,6 +91,7 @@ def sign(momentum: float = 0.9) -> Simulated:
 
 OPTIMIZERS = ("adamw", "sgd", "sign", "muon")
 """What remedies can be judged under."""
+_SIGNS = ("lion", "signum", "signsgd")
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ class Spectral:
     """
 
     momentum: float = 0.95
+
+    @property
+    def name(self) -> str:
+        """As people write it."""
+        return f"Muon (momentum {self.momentum:g})"
 
     @property
     def horizon(self) -> float:
@@ -130,6 +136,15 @@ def spectral_optimizer(found: Mapping[str, JsonValue], under: str = "") -> Spect
     return Spectral(float(momentum)) if isinstance(momentum, int | float) else Spectral()
 
 
+def is_simulated(name: str) -> bool:
+    """Tell whether a checkpoint's optimizer is one that remedies can be judged under as it is.
+
+    Args:
+        name: of it, however spelt; empty where it is not known.
+    """
+    return name.lower() in ("adam", *OPTIMIZERS, *_SIGNS)
+
+
 def simulated_optimizer(found: Mapping[str, JsonValue], under: str = "") -> Simulated:
     """Choose the checkpoint's own optimizer, AdamW where it names none or one that is not simulated.
 
@@ -150,10 +165,10 @@ def simulated_optimizer(found: Mapping[str, JsonValue], under: str = "") -> Simu
     pair = betas if isinstance(betas, list) and len(betas) == 2 else [None, None]
     first, second = pair
     if not (isinstance(first, int | float) and isinstance(second, int | float)):
-        return sign() if name in ("lion", "signum", "signsgd") else adam()
-    if name in ("lion", "signum", "signsgd"):
+        return sign() if name in _SIGNS else adam()
+    if name in _SIGNS:
         return sign(float(second))
     eps = found.get("eps", 1e-8)
-    if name in ("adam", "adamw", ""):
+    if name in ("adam", "adamw", "muon", ""):
         return adam((float(first), float(second)), float(eps) if isinstance(eps, int | float) else 1e-8)
     return adam()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnoise.stats.evidence import Simulated, adam, sgd, sign, simulated_optimizer
+from gnoise.stats.evidence import Simulated, adam, default_notice, judged_under, sgd, sign, simulated_optimizer
 
 STEPS, COORDS, LR = 30, 50, 1e-3
 
@@ -67,7 +67,35 @@ def test_sign_has_only_signs() -> None:
         ({"name": "sgd"}, "SGD"),
         ({"name": "Lion", "betas": [0.9, 0.99]}, "sign (momentum 0.99)"),
         ({"name": "Shampoo", "betas": "high"}, "Adam (betas 0.9, 0.999)"),
+        ({"name": "Muon", "momentum": 0.9, "betas": [0.8, 0.95]}, "Adam (betas 0.8, 0.95)"),
     ],
 )
 def test_the_checkpoints_own_optimizer_is_taken(found: dict, name: str) -> None:
     assert simulated_optimizer(found).name == name
+
+
+@pytest.mark.parametrize(
+    ("found", "under", "words"),
+    [
+        ({"name": "AdamW"}, "", ""),
+        ({"name": "AdamW"}, "adamw", ""),
+        ({"name": "Adam"}, "adamw", ""),
+        ({"name": "Muon"}, "", ""),
+        ({"name": "Lion"}, "", ""),
+        ({"name": "AdamW", "momentum": 0.5}, "muon", "under Muon (momentum 0.95), not the checkpoint's AdamW"),
+        ({"name": "Muon", "betas": [0.8, 0.9]}, "adamw", "under Adam (betas 0.8, 0.9), not the checkpoint's Muon"),
+        ({"name": "AdamW"}, "sgd", "under SGD (momentum 0.9), not the checkpoint's AdamW"),
+        ({}, "sign", "under sign (momentum 0.9)"),
+        ({}, "", "under Adam (betas 0.9, 0.999), as the checkpoint names no optimizer"),
+        ({"name": "RMSprop"}, "", "under Adam (betas 0.9, 0.999), not the checkpoint's RMSprop"),
+    ],
+)
+def test_another_optimizer_than_the_checkpoints_is_said(found: dict, under: str, words: str) -> None:
+    assert judged_under(found, under) == words
+
+
+def test_the_default_is_said_before_the_run_with_what_to_type() -> None:
+    for found in ({}, {"name": "RMSprop"}):
+        assert "under AdamW; try --optimizer muon" in default_notice(found)
+        assert default_notice(found, "muon") == ""
+    assert default_notice({"name": "SGD"}) == default_notice({"name": "Muon"}) == ""
