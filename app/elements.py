@@ -10,14 +10,17 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from gnoise.charts.chart import Chart
+from gnoise.charts import heat_map
+from gnoise.charts.chart import Chart, Grid
 from gnoise.charts.tables import call, evidence
 from gnoise.charts.tiles import Tile
 from gnoise.records import Recommendation, Remedy, Status
 
 from .findings import recommendations_file
 
-STYLE = """<style>
+STYLE = (
+    f"""<style>{heat_map.STYLE}</style>"""
+    + """<style>
 .stMainBlockContainer {padding: 4rem 2.5rem 0.3rem 2.5rem}
 .gn-tiles {display: grid; grid-template-columns: repeat(4, 1fr); gap: 0.75rem}
 .gn-tile {border: 1px solid color-mix(in srgb, currentColor 22%, transparent); border-radius: 0.5rem;
@@ -30,8 +33,10 @@ STYLE = """<style>
 .gn-lines p {font-size: 0.9rem; line-height: 1.4; margin: 0 0 0.5rem 0; overflow-wrap: anywhere}
 .stPlotlyChart text[style*="rgb(49, 51, 63)"], .stPlotlyChart text[style*="rgb(250, 250, 250)"]
   {fill: currentColor !important}
+.st-key-ahead {position: absolute; width: 1px; height: 1px; overflow: hidden; visibility: hidden}
 .gn-refusal {border-left: 0.25rem solid #d55e00; padding-left: 0.6rem; font-size: 0.95rem; overflow-wrap: anywhere}
 </style>"""
+)
 """Of every page; colours follow the page's text, so light and dark need no rules of their own.
 
 Text of charts that was given the page's colour follows it too: switching the theme draws no chart anew.
@@ -60,6 +65,15 @@ def show_chart(chart: Chart, *, key: str) -> None:
     if chart.figure.data:
         st.plotly_chart(_in_theme(chart.figure), key=key, alt=chart.finding, config={"displayModeBar": False})
         show_numbers(chart.table, key=f"{key}-numbers")
+
+
+def show_grid(grid: Grid, *, key: str) -> None:
+    """Show a finding, its table as a picture, and its data."""
+    st.html(f'<div class="gn-finding">{escape(grid.finding)}</div>')
+    if grid.html:
+        with st.container(key=key):
+            st.html(grid.html)
+        show_numbers(grid.table, key=f"{key}-numbers")
 
 
 def show_numbers(table: pd.DataFrame, *, key: str) -> None:

@@ -38,7 +38,7 @@ def main() -> None:
             st.set_page_config(page_title=f"{page.title} · {label} · gnoise", layout="wide")
             _say_state(run)
             page.run()
-            _warm_up()
+            _warm_up(run.path)
     except UserError as error:
         _refuse(str(error))
 

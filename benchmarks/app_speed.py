@@ -2,8 +2,9 @@
 
 A real Chromium opens ``gnoise app`` as a reader would. First paint is when the verdict and the heat map stand on the
 screen, counted from the moment the server answers, in a browser that has seen nothing yet. A page switch is a click in
-the navigation until what the page is for is there. Bytes are all that came through the browser's network, the app's
-own JavaScript included, which a browser keeps afterwards.
+the navigation until what the page is for is there, the first one after as long as it takes to read the verdict: what
+draws charts is fetched meanwhile. Beside it stands an app of Streamlit that shows one heading and no more. Bytes are
+all that came through the browser's network, the app's own JavaScript included, which a browser keeps afterwards.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +26,8 @@ from playwright.sync_api import Page, sync_playwright
 from report import publish
 
 FIRST_PAINT_BAR, SWITCH_BAR, MEGABYTES_BAR = 2.0, 1.0, 15.0
-FIRST = ".st-key-heat-map .main-svg"
+FIRST = ".st-key-heat-map table"
+FLOOR, FETCHED = "an empty app of Streamlit", "fetched ahead while it is read"
 ADDRESS = "127.0.0.1"
 PAGES = {
     "Layers": ".st-key-tail .main-svg",
@@ -36,7 +40,10 @@ PAGES = {
     "Overview": FIRST,
 }
 """Page to what a reader waits for on it, in the order visited."""
+_READING = 4_000.0
+"""Milliseconds that a reader takes for the first page."""
 _TIMEOUT = 60_000.0
+_EMPTY = "import streamlit as st\nst.html('<h1 class=gn-headline>empty</h1>')\n"
 
 
 @dataclass
@@ -70,32 +77,56 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run = given.run or write_large_run(Path(folder) / "large.gnoise")
-        visits = [_visit(run) for _ in range(given.visits)]
+        empty = Path(folder) / "empty.py"
+        empty.write_text(_EMPTY, encoding="utf-8")
+        visits = [_visit(run, empty) for _ in range(given.visits)]
         _publish(visits, run.stat().st_size, save=not given.no_save)
 
 
-def _visit(run: Path) -> _Visit:
+def _visit(run: Path, empty: Path) -> _Visit:
     """Start a server and a browser of their own, and look at every page once."""
+    visit = _Visit()
+    ours = [sys.executable, "-m", "gnoise", "app", str(run), "--port"]
+    plain = [sys.executable, "-m", "streamlit", "run", str(empty), "--server.headless=true"]
+    with _opened([*plain, "--browser.gatherUsageStats=false", "--server.port"]) as (page, url, _):
+        visit.seconds[FLOOR] = _seconds_until_headline(page, url)
+    with _opened(ours) as (page, url, seconds):
+        visit.seconds["server start"] = seconds
+        _look(page, url, visit)
+    return visit
+
+
+@contextmanager
+def _opened(command: list[str]) -> Iterator[tuple[Page, str, float]]:
+    """Start a server and a browser; the page, the address and the seconds until the server answered."""
     executable = shutil.which("chromium")
     if executable is None:
         raise SystemExit("expected chromium, got none; try apt-get install chromium")
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "gnoise", "app", str(run), "--port", str(port)]
+    url = f"http://{ADDRESS}:{port}/"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         started = time.perf_counter()
-        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        server = subprocess.Popen([*command, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            _wait_for(f"http://{ADDRESS}:{port}/_stcore/health", server)
-            visit = _Visit({"server start": time.perf_counter() - started})
-            _look(browser.new_page(viewport={"width": 1440, "height": 900}), f"http://{ADDRESS}:{port}/", visit)
+            _wait_for(f"{url}_stcore/health", server)
+            seconds = time.perf_counter() - started
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.set_default_timeout(_TIMEOUT)
+            yield page, url, seconds
         finally:
             browser.close()
             server.terminate()
             server.wait()
-    return visit
+
+
+def _seconds_until_headline(page: Page, url: str) -> float:
+    started = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    page.wait_for_selector(".gn-headline")
+    return time.perf_counter() - started
 
 
 def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
@@ -110,16 +141,15 @@ def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
 
 
 def _look(page: Page, url: str, visit: _Visit) -> None:
-    page.set_default_timeout(_TIMEOUT)
     traffic = _Traffic(page)
     started = time.perf_counter()
-    page.goto(url, wait_until="commit")
-    page.wait_for_selector(".gn-headline")
-    visit.seconds["first paint: verdict, numbers"] = time.perf_counter() - started
+    visit.seconds["first paint: verdict, numbers"] = _seconds_until_headline(page, url)
     page.wait_for_selector(FIRST)
     visit.seconds["heat map as well"] = time.perf_counter() - started
     _settle(page)
     visit.megabytes["heat map as well"] = traffic.bytes / 1e6
+    page.wait_for_timeout(_READING)
+    visit.megabytes[FETCHED] = traffic.bytes / 1e6 - visit.megabytes["heat map as well"]
     for name, wanted in PAGES.items():
         before, started = traffic.bytes, time.perf_counter()
         page.get_by_role("link", name=name, exact=True).click()
@@ -143,7 +173,7 @@ def _publish(visits: list[_Visit], size: int, *, save: bool) -> None:
         **dict.fromkeys(PAGES, SWITCH_BAR),
     }
     rows: list[list[str | float | None]] = []
-    for name in (*visits[0].seconds, "whole visit"):
+    for name in (*visits[0].seconds, FETCHED, "whole visit"):
         seconds = [each.seconds[name] for each in visits if name in each.seconds]
         megabytes = [each.megabytes[name] for each in visits if name in each.megabytes]
         rows.append(
@@ -159,7 +189,9 @@ def _publish(visits: list[_Visit], size: int, *, save: bool) -> None:
     publish(
         "app_speed",
         notes=[
-            "seconds: first paint after the server answers, in a browser that has kept nothing; then a click a page.",
+            "seconds: first paint after the server answers, in a browser that has kept nothing; then "
+            f"{_READING / 1e3:.0f} s of reading,",
+            "then a click a page. The empty app is one heading of Streamlit's.",
             "MB: through the network, JavaScript of the app included.",
         ],
         settings={"layers": LAYERS, "steps": DRAWS, "run file MB": round(size / 1e6), "visits": len(visits)},

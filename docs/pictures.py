@@ -25,7 +25,7 @@ from gnoise.runfile import open_run
 WIDTH = 112
 SIZE = {"width": 1440, "height": 900}
 PAGES = {
-    "overview": ("", "light", ".st-key-heat-map .main-svg"),
+    "overview": ("", "light", ".st-key-heat-map table"),
     "layer": ("layers?layer=transformer.wte.weight", "dark", ".st-key-tail .main-svg"),
 }
 """Picture to its page, the scheme of the reader, and what has to stand on it."""

@@ -1,5 +1,7 @@
 """The first screen: the verdict, four numbers, where to look, what to do."""
 
+from urllib.parse import urlencode
+
 import streamlit as st
 
 from gnoise.charts.heat_map import heat_map
@@ -9,9 +11,10 @@ from gnoise.charts.tiles import tiles
 from gnoise.records import Recommendation, Remedy, Severity
 from gnoise.runfile import Run
 
-from ..elements import offer_recommendations, show_chart, show_headline, show_lines, show_recommendation, show_tiles
+from ..elements import offer_recommendations, show_grid, show_headline, show_lines, show_recommendation, show_tiles
 from ..findings import findings_of
 from ..pages import page_of
+from ..warm import fetch_ahead
 
 _CARDS = 3
 _COLUMN = 560  # pixels: what is left below the numbers on a screen of 900, the rest scrolls in itself
@@ -29,10 +32,11 @@ def render(run: Run) -> None:
     show_tiles(tiles(run.info, estimates))
     where, what = st.columns([3, 2], gap="medium")
     with where:
-        show_chart(heat_map(run.layers, estimates), key="heat-map")
+        show_grid(heat_map(run.layers, estimates, address=_address), key="heat-map")
     with what.container(height=_COLUMN, border=False):
         _show_actions(run, recommendations)
         _show_reasons(said)
+    fetch_ahead()
 
 
 def _about(run: Run) -> str:
@@ -56,6 +60,11 @@ def _show_actions(run: Run, recommendations: tuple[Recommendation, ...]) -> None
         st.caption(f"and {len(active) - _CARDS} more, in the file and on the Layers page")
     if recommendations:
         offer_recommendations(run.path)
+
+
+def _address(layer: str) -> str:
+    chosen = {"run": st.query_params["run"]} if "run" in st.query_params else {}
+    return f"layers?{urlencode({'layer': layer, **chosen})}"
 
 
 def _link_to(layer: str, run: Run) -> None:

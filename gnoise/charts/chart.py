@@ -29,6 +29,21 @@ class Chart:
     table: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class Grid:
+    """A picture that is a table: on the screen at once, without the megabytes that draw the others.
+
+    Attributes:
+        html: one element, text in it escaped; empty where there is nothing to draw.
+        finding: as of a chart.
+        table: likewise.
+    """
+
+    html: str
+    finding: str
+    table: pd.DataFrame
+
+
 def style(figure: go.Figure, height: int) -> go.Figure:
     """Give a figure a transparent ground and no wasted margins.
 

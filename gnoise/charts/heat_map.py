@@ -1,14 +1,14 @@
 """Layers × quantities at a glance: where to look first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from textwrap import wrap
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
-from gnoise.charts.chart import Chart, plain, shortened, style
+from gnoise.charts.chart import Grid, shortened
 from gnoise.charts.concern import LOUD, concern
 from gnoise.charts.phrases import number, short, with_sign
 from gnoise.charts.tables import advice, title
@@ -27,18 +27,21 @@ COLUMNS = {
 }
 """Quantity to its heading, in the order shown."""
 MAX_LAYERS = 20
-_ROW_HEIGHT, _MARGINS = 20, 60
 _NAME_LENGTH = 34
+STYLE = """
+.gn-heat {border-collapse: separate; border-spacing: 2px; width: 100%; table-layout: fixed; font-size: 0.78rem;
+  line-height: 1.2; font-variant-numeric: tabular-nums}
+.gn-heat th, .gn-heat td {border: 0; padding: 0.1rem 0.2rem; overflow-wrap: normal; vertical-align: middle}
+.gn-heat td {text-align: center; background: rgba(127, 127, 127, 0.10)}
+.gn-heat thead th {text-align: center; vertical-align: bottom; font-weight: 600}
+.gn-heat th:first-child {width: 14rem; text-align: right; font-weight: 400; white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis}
+.gn-heat th a {color: inherit; text-decoration-color: color-mix(in srgb, currentColor 30%, transparent)}
+"""
+"""For the page that holds the table; a cell's own colour stands with the cell."""
 # Below loud the page shines through and its own text colour is read; from loud on black is, on any page.
-_QUIET, _LOUD, _LOUDEST = "230, 97, 1", "rgb(253, 184, 99)", "rgb(230, 97, 1)"
-_COLOURS = [
-    [0.0, "rgba(127, 127, 127, 0.10)"],
-    [0.05, f"rgba({_QUIET}, 0.10)"],
-    [LOUD - 1e-6, f"rgba({_QUIET}, 0.35)"],
-    [LOUD, _LOUD],
-    [1.0, _LOUDEST],
-]
-_BARE_AXIS = {"showgrid": False, "zeroline": False, "fixedrange": True, "ticks": ""}
+_QUIET, _PALEST, _PALE = "230, 97, 1", 0.10, 0.35
+_LOUD, _LOUDEST = (253, 184, 99), (230, 97, 1)
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,23 @@ class _Cell:
             self.estimate.note,
         )
         wrapped = [piece for line in lines for piece in wrap(line, 80)]
-        return "<br>".join([f"<b>{plain(self.layer.name)}</b>", *(plain(piece) for piece in wrapped)])
+        return "\n".join([self.layer.name, *wrapped])
+
+    @property
+    def colour(self) -> str:
+        """Ground of the cell, and of its text where that cannot be the page's own; none without a concern."""
+        if not self.concern:
+            return ""
+        if not self.is_loud:
+            return f"background: rgba({_QUIET}, {_PALEST + (_PALE - _PALEST) * self.concern / LOUD:.2f})"
+        part = (self.concern - LOUD) / (1.0 - LOUD)
+        mixed = ", ".join(f"{low + part * (high - low):.0f}" for low, high in zip(_LOUD, _LOUDEST, strict=True))
+        return f"background: rgb({mixed}); color: black"
 
 
-def heat_map(layers: Sequence[Layer], estimates: Sequence[Estimate]) -> Chart:
+def heat_map(
+    layers: Sequence[Layer], estimates: Sequence[Estimate], *, address: Callable[[str], str] | None = None
+) -> Grid:
     """Colour each estimate of each layer by how loud it is.
 
     The colour is of the calmest end of the interval (:mod:`gnoise.charts.concern`), the text is the value.
@@ -80,10 +96,12 @@ def heat_map(layers: Sequence[Layer], estimates: Sequence[Estimate]) -> Chart:
     Args:
         layers: in the model's order.
         estimates: of any layers and quantities; what is not in :data:`COLUMNS` is left out.
+        address: where a layer's name leads to.
     """
     cells = _cells(layers, estimates)
     drawn = _loudest(layers, cells)
-    return Chart(_draw(drawn, cells), _finding(layers, len(drawn), cells), _table(cells))
+    finding = _finding(layers, len(drawn), cells)
+    return Grid(_draw(drawn, cells, finding, address) if cells else "", finding, _table(cells))
 
 
 def _cells(layers: Sequence[Layer], estimates: Sequence[Estimate]) -> list[_Cell]:
@@ -108,51 +126,32 @@ def _loudest(layers: Sequence[Layer], cells: Sequence[_Cell]) -> list[Layer]:
     return [layer for layer in layers if layer.name in names]
 
 
-def _draw(layers: Sequence[Layer], cells: Sequence[_Cell]) -> go.Figure:
-    rows = {layer.name: row for row, layer in enumerate(layers)}
-    seen = {cell.estimate.quantity for cell in cells}
-    columns = {name: column for column, name in enumerate(name for name in COLUMNS if name in seen)}
-    colour: list[list[float | None]] = [[None] * len(columns) for _ in rows]
-    hover = [[""] * len(columns) for _ in rows]
-    drawn = [cell for cell in cells if cell.layer.name in rows]
-    for cell in drawn:
-        row, column = rows[cell.layer.name], columns[cell.estimate.quantity]
-        colour[row][column], hover[row][column] = cell.concern, cell.hover
-    figure = go.Figure(_coloured(colour, hover))
-    for loud in (False, True):
-        chosen = [cell for cell in drawn if cell.is_loud is loud]
-        figure.add_trace(
-            go.Scatter(
-                x=[columns[cell.estimate.quantity] for cell in chosen],
-                y=[rows[cell.layer.name] for cell in chosen],
-                text=[cell.text for cell in chosen],
-                mode="text",
-                textfont={"size": 12, "color": "black" if loud else None},
-                hoverinfo="skip",
-                showlegend=False,
-            )
-        )
-    headings = ["<br>".join(wrap(COLUMNS[name], 11)) for name in columns]
-    names = [plain(shortened(layer.name, _NAME_LENGTH)) for layer in layers]
-    across = {"side": "top", "tickangle": 0, "range": [-0.5, max(len(columns), 1) - 0.5]}
-    down = {"range": [max(len(rows), 1) - 0.5, -0.5]}
-    figure.update_xaxes({"tickvals": list(columns.values()), "ticktext": headings} | across | _BARE_AXIS)
-    figure.update_yaxes({"tickvals": list(rows.values()), "ticktext": names} | down | _BARE_AXIS)
-    return style(figure, _MARGINS + _ROW_HEIGHT * max(len(rows), 3))
-
-
-def _coloured(colour: list[list[float | None]], hover: list[list[str]]) -> go.Heatmap:
-    return go.Heatmap(
-        z=colour,
-        text=hover,
-        hovertemplate="%{text}<extra></extra>",
-        colorscale=_COLOURS,
-        zmin=0,
-        zmax=1,
-        xgap=2,
-        ygap=2,
-        colorbar={"thickness": 8, "tickvals": [0, LOUD, 1], "ticktext": ["calm", "▲ loud", ""], "len": 0.9},
+def _draw(layers: Sequence[Layer], cells: Sequence[_Cell], finding: str, address: Callable[[str], str] | None) -> str:
+    by_place = {(cell.layer.name, cell.estimate.quantity): cell for cell in cells}
+    shown = [name for name in COLUMNS if any(cell.estimate.quantity == name for cell in cells)]
+    heads = "".join(f'<th scope="col">{escape(COLUMNS[name])}</th>' for name in shown)
+    rows = "".join(
+        f'<tr><th scope="row">{_name(layer.name, address)}</th>'
+        f"{''.join(_cell(by_place.get((layer.name, name))) for name in shown)}</tr>"
+        for layer in layers
     )
+    opening = f'<table class="gn-heat" aria-label="{escape(finding)}">'
+    return f"{opening}<thead><tr><th></th>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _name(layer: str, address: Callable[[str], str] | None) -> str:
+    """Write a layer's name, shortened, the whole of it to point at."""
+    words, whole = escape(shortened(layer, _NAME_LENGTH)), escape(layer)
+    if address is None:
+        return f'<span title="{whole}">{words}</span>'
+    return f'<a href="{escape(address(layer))}" target="_self" title="{whole}">{words}</a>'
+
+
+def _cell(cell: _Cell | None) -> str:
+    if cell is None:
+        return "<td></td>"
+    style = f' style="{cell.colour}"' if cell.colour else ""
+    return f'<td{style} title="{escape(cell.hover)}">{escape(cell.text)}</td>'
 
 
 def _finding(layers: Sequence[Layer], drawn: int, cells: Sequence[_Cell]) -> str:

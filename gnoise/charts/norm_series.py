@@ -66,12 +66,13 @@ def _draw(table: pd.DataFrame, clip: float | None, info: RunInfo) -> go.Figure:
         f"{info.example} {example}: norm {number(norm)}, loss {number(loss)}"
         for example, norm, loss in table[["loudest_example", "its_norm", "its_loss"]].itertuples(index=False, name=None)
     ]
-    for places, colour, symbol in ((kept, _BLUE, "circle"), (named, _ORANGE, "diamond")):
+    joined = "lines+markers" if values.size <= _MOST_NAMED else "lines"  # thousands of marks take seconds to draw
+    for places, colour, symbol, mode in ((kept, _BLUE, "circle", joined), (named, _ORANGE, "diamond", "markers")):
         is_named = len(places) <= _MOST_NAMED
         figure.add_scatter(
             x=places,
             y=values[places],
-            mode="lines+markers" if colour == _BLUE and values.size <= _MOST_NAMED else "markers",
+            mode=mode,
             line={"width": 1, "color": colour},
             marker={"size": 4 if colour == _BLUE else 9, "color": colour, "symbol": symbol},
             text=[said[place] for place in places] if is_named else None,

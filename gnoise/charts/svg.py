@@ -1,6 +1,6 @@
 """A chart as static SVG, for readers that run no JavaScript: the same figure, drawn by plain arithmetic.
 
-It knows what the charts here use: points, lines, areas, error bars, texts, heat maps and straight lines across.
+It knows what the charts here use: points, lines, areas, error bars, texts and straight lines across.
 """
 
 from base64 import b64decode
@@ -13,7 +13,6 @@ import plotly.graph_objects as go
 
 from gnoise.charts.axes import Axis, axis_of
 from gnoise.charts.chart import GREY
-from gnoise.charts.colours import colour_at
 
 _WIDTH = 900
 _LETTER = 6.4
@@ -59,22 +58,12 @@ def _read(part: Any) -> Any:
 
 
 def _axes(layout: Mapping[str, Any], traces: Sequence[Mapping[str, Any]], height: float) -> tuple[Axis, Axis]:
-    across = [*(_values(each, "x", 1) for each in traces), *_reached(layout, traces, "x")]
-    down = [*(_values(each, "y", 0) for each in traces), *_reached(layout, traces, "y")]
+    across = [*(list(each.get("x", ())) for each in traces), *_reached(layout, traces, "x")]
+    down = [*(list(each.get("y", ())) for each in traces), *_reached(layout, traces, "y")]
     x_settings, y_settings = layout.get("xaxis", {}), layout.get("yaxis", {})
-    on_top = x_settings.get("side") == "top"
-    top, bottom = (_BELOW, height - _ABOVE) if on_top else (_ABOVE, height - _BELOW)
-    y = axis_of(y_settings, down, bottom, top)
+    y = axis_of(y_settings, down, height - _BELOW, _ABOVE)
     left = 34 + _LETTER * max((len(unescape(label)) for _, label in y.inside), default=0)
     return axis_of(x_settings, across, left, _WIDTH - _RIGHT), y
-
-
-def _values(trace: Mapping[str, Any], name: str, axis: int) -> list[Any]:
-    """Read one side of a trace; a heat map counts its cells from 0."""
-    if trace["type"] == "heatmap":
-        z = trace["z"]
-        return list(range(len(z[0]) if axis and len(z) else len(z)))
-    return list(trace.get(name, ()))
 
 
 def _reached(layout: Mapping[str, Any], traces: Sequence[Mapping[str, Any]], name: str) -> Iterator[list[Any]]:
@@ -91,26 +80,20 @@ def _reached(layout: Mapping[str, Any], traces: Sequence[Mapping[str, Any]], nam
 
 
 def _frame(x: Axis, y: Axis) -> Iterator[str]:
-    """Draw grid lines, labels and titles; at the top where the figure has its labels there."""
+    """Draw grid lines, labels and titles."""
     top, bottom = sorted((y.start, y.end))
-    at_top = top > _ABOVE
     for at, label in y.inside:
         yield f'<path d="M{x.start:.1f} {at:.1f}H{x.end:.1f}" stroke="{GREY}" stroke-opacity=".25"/>'
         yield _text(x.start - 6, at + 4, label, anchor="end")
     for at, label in x.inside:
-        lines = label.split("<br>")
-        first = top - 6 - 13 * (len(lines) - 1) if at_top else bottom + 16
-        for number, line in enumerate(lines):
-            yield _text(at, first + 13 * number, line)
+        for number, line in enumerate(label.split("<br>")):
+            yield _text(at, bottom + 16 + 13 * number, line)
     yield _text((x.start + x.end) / 2.0, bottom + 36, x.title)
     middle = (top + bottom) / 2.0
     yield f'<g transform="rotate(-90 12 {middle:.1f})">{_text(12, middle, y.title)}</g>'
 
 
 def _marks(trace: Mapping[str, Any], x: Axis, y: Axis, traces: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if trace["type"] == "heatmap":
-        yield from _cells(trace, x, y)
-        return
     at = np.column_stack([x.place(trace.get("x", ())), y.place(trace.get("y", ()))])
     mode, line = str(trace.get("mode", "lines")), trace.get("line", {})
     colour = str(line.get("color") or _first(trace.get("marker", {}).get("color")) or trace["colour"])
@@ -193,20 +176,6 @@ def _texts(trace: Mapping[str, Any], at: np.ndarray) -> Iterator[str]:
     for place, (left, top) in enumerate(at):
         if np.isfinite(left) and np.isfinite(top):
             yield _text(left, top - 9 if is_above else top + 4, str(_of(trace["text"], place)), ink=ink)
-
-
-def _cells(trace: Mapping[str, Any], x: Axis, y: Axis) -> Iterator[str]:
-    width = abs(x.place([1])[0] - x.place([0])[0]) - 2.0
-    height = abs(y.place([1])[0] - y.place([0])[0]) - 2.0
-    for row, cells in enumerate(trace["z"]):
-        for column, value in enumerate(cells):
-            if value is None or not np.isfinite(value):
-                continue
-            left, top = x.place([column])[0] - width / 2.0, y.place([row])[0] - height / 2.0
-            ink = colour_at(trace["colorscale"], (value - trace["zmin"]) / (trace["zmax"] - trace["zmin"]))
-            said = _plain(str(trace["text"][row][column]).replace("<br>", "; "))
-            where = f'x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"'
-            yield f'<rect {where} fill="{ink}"><title>{said}</title></rect>'
 
 
 def _lines(layout: Mapping[str, Any], x: Axis, y: Axis) -> Iterator[str]:

@@ -12,8 +12,9 @@ from plotly.offline import get_plotlyjs
 from gnoise.charts.answers import answer_sentence
 from gnoise.charts.averaging import averaging
 from gnoise.charts.batch_cost import batch_cost
-from gnoise.charts.chart import GREY, Chart
+from gnoise.charts.chart import GREY, Chart, Grid
 from gnoise.charts.depth import noise_by_depth
+from gnoise.charts.heat_map import STYLE as HEAT_MAP_STYLE
 from gnoise.charts.heat_map import heat_map
 from gnoise.charts.ladder import ladder
 from gnoise.charts.noise_scale import noise_scales
@@ -103,7 +104,7 @@ def report(run: Run, *, scripts: bool = True) -> str:
         f'<div class="small">{escape(run.path.name)} · {escape(run.info.model)} · {escape(run.info.data)}</div>',
         _tiles(run),
         *(_card(each) for each in active),
-        _chart(heat_map(run.layers, estimates), draw),
+        _grid(heat_map(run.layers, estimates)),
         _lines("Why", said.why),
         _lines("Next", said.next),
         "<h2>Noise scale</h2>",
@@ -130,7 +131,7 @@ def _page(title: str, body: Sequence[str], document: str, *, scripts: bool) -> s
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>gnoise: {escape(title)}</title><style>{_STYLE}</style></head><body>",
+            f"<title>gnoise: {escape(title)}</title><style>{_STYLE}{HEAT_MAP_STYLE}</style></head><body>",
             *body,
             f'<script type="application/json" id="gnoise-run">{_in_script(document)}</script>',
             _drawing() if scripts else "",
@@ -175,11 +176,18 @@ def _card(recommendation: Recommendation) -> str:
 
 def _chart(chart: Chart, draw: Draw) -> str:
     """Draw a figure under its finding, with its numbers behind it."""
-    finding = f"<p>{escape(chart.finding)}</p>"
-    if not chart.figure.data:
-        return finding
-    numbers = f"<details><summary>The numbers of this picture</summary>{_table(chart.table)}</details>"
-    return f"{finding}{draw(chart)}{numbers}"
+    return _with_numbers(chart.finding, draw(chart) if chart.figure.data else "", chart.table)
+
+
+def _grid(grid: Grid) -> str:
+    """Show a picture that is a table in the same way."""
+    return _with_numbers(grid.finding, f'<div class="wide">{grid.html}</div>' if grid.html else "", grid.table)
+
+
+def _with_numbers(finding: str, picture: str, table: pd.DataFrame) -> str:
+    said = f"<p>{escape(finding)}</p>"
+    numbers = f"<details><summary>The numbers of this picture</summary>{_table(table)}</details>"
+    return f"{said}{picture}{numbers}" if picture else said
 
 
 def _plot(chart: Chart) -> str:

@@ -29,7 +29,7 @@ SCHEMA = ROOT / "gnoise" / "export" / "recommendations.schema.json"
 SCREENS = ROOT / "runs" / "screens"
 """Every page in light and dark, for a person to look at; git ignores the folder."""
 PAGES = {
-    "overview": ".st-key-heat-map .main-svg",
+    "overview": ".st-key-heat-map table",
     "layers": ".st-key-tail .main-svg",
     "noise-scale": ".st-key-noise-scales .main-svg",
     "norms": ".st-key-norm-series .main-svg",
@@ -135,7 +135,7 @@ def test_a_reader_goes_from_the_verdict_to_a_layer_and_takes_the_remedies_away(
 ) -> None:
     with _served(hostile_run) as url, _reader(browser) as page:
         page.goto(url)
-        page.wait_for_selector(".st-key-heat-map .main-svg")
+        page.wait_for_selector(".st-key-heat-map table")
         _settle(page)
         page.screenshot(path=tmp_path / "overview.png")
         fits = page.eval_on_selector("[data-testid=stMain]", "main => main.scrollHeight <= main.clientHeight")
@@ -211,7 +211,7 @@ SWITCHED = """([text, page, before]) => {
 def test_the_theme_can_be_switched_in_the_menu_and_text_stays_readable(browser: Browser, hostile_run: Path) -> None:
     with _served(hostile_run) as url, _reader(browser) as page:
         page.goto(url)
-        for key, link in (("heat-map", "Overview"), ("tail", "Layers")):
+        for key, link in (("noise-scales", "Noise scale"), ("tail", "Layers")):
             page.get_by_role("link", name=link, exact=True).click()
             page.wait_for_selector(f".st-key-{key} .main-svg")
             for theme in ("Dark", "Light"):
@@ -242,7 +242,7 @@ def test_two_readers_of_two_runs_do_not_disturb_each_other(browser: Browser, hos
 def test_keys_alone_lead_to_another_page(browser: Browser, hostile_run: Path) -> None:
     with _served(hostile_run) as url, _reader(browser) as page:
         page.goto(url)
-        page.wait_for_selector(".st-key-heat-map .main-svg")
+        page.wait_for_selector(".st-key-heat-map table")
         for _ in range(20):
             page.keyboard.press("Tab")
             if page.evaluate("document.activeElement.innerText") == "Norms":

@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import replace
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from gnoise.charts.chart import Grid
 from gnoise.charts.concern import LOUD, calm_max_entry_ratio, concern
 from gnoise.charts.heat_map import COLUMNS, MAX_LAYERS, heat_map
 from gnoise.records import Estimate, Kind, Layer, Status
@@ -45,33 +47,49 @@ def test_the_table_holds_every_cell_as_numbers() -> None:
     assert math.isnan(missing["concern"])
 
 
+def _read(grid: Grid) -> list[list[ET.Element]]:
+    """Rows of the picture; it is well-formed, so that no name ended an element early."""
+    return [list(row) for row in ET.fromstring(grid.html).iter("tr")]
+
+
 def test_names_are_shown_as_text() -> None:
-    figure = heat_map(LAYERS, ESTIMATES).figure
-    labels = figure.layout.yaxis.ticktext
-    assert len(labels) == len(LAYERS)
-    assert all("<b>" not in label for label in labels)
-    assert labels[-1].startswith("&lt;b&gt;")
-    hovers = [text for row in figure.data[0].text for text in row if text]
-    assert not any(HOSTILE in text for text in hovers)
+    rows = _read(heat_map(LAYERS, ESTIMATES))[1:]
+    names = ["".join(row[0].itertext()) for row in rows]
+    whole = [row[0][0].attrib["title"] for row in rows]
+    assert whole == [layer.name for layer in LAYERS]
+    assert names[-1].startswith("<b>")
+    assert HOSTILE in rows[-1][1].attrib["title"]
+
+
+def test_a_name_leads_where_it_is_told() -> None:
+    grid = heat_map(LAYERS, ESTIMATES, address=lambda layer: f'layers?layer="{layer}"')
+    assert [row[0][0].attrib["href"] for row in _read(grid)[1:]] == [f'layers?layer="{each.name}"' for each in LAYERS]
 
 
 def test_of_many_layers_the_loudest_are_drawn_in_the_models_order() -> None:
     layers = [Layer(f"h.{number}.weight", Kind.MLP, (8, 8), depth=number) for number in range(60)]
     estimates = [known(layer.name, "spike_ratio", 1.1, 1.0, 1.2) for layer in layers]
     estimates[50] = known("h.50.weight", "spike_ratio", 9.0, 7.0, 11.0)
-    chart = heat_map(layers, estimates)
-    drawn = list(chart.figure.layout.yaxis.ticktext)
+    grid = heat_map(layers, estimates)
+    drawn = ["".join(row[0].itertext()) for row in _read(grid)[1:]]
     assert len(drawn) == MAX_LAYERS
     assert drawn[-1] == "h.50.weight"
-    assert f"the {MAX_LAYERS} loudest are drawn" in chart.finding
-    assert len(chart.table) == 60
+    assert f"the {MAX_LAYERS} loudest are drawn" in grid.finding
+    assert len(grid.table) == 60
 
 
-def test_a_loud_cell_is_marked_without_colour() -> None:
-    figure = heat_map(LAYERS, ESTIMATES).figure
-    texts = [text for trace in figure.data[1:] for text in trace.text]
-    assert "▲ 38.0" in texts
-    assert sum(text.startswith("▲") for text in texts) == 1
+def test_a_loud_cell_is_marked_without_colour_and_black_on_its_own_ground() -> None:
+    cells = [cell for row in _read(heat_map(LAYERS, ESTIMATES))[1:] for cell in row[1:]]
+    loud = [cell for cell in cells if (cell.text or "").startswith("▲")]
+    assert [cell.text for cell in loud] == ["▲ 38.0"]
+    assert all("color: black" in cell.attrib["style"] for cell in loud)
+    assert not any("color: black" in cell.attrib.get("style", "") for cell in cells if cell not in loud)
+
+
+def test_a_layer_without_a_number_has_an_empty_cell() -> None:
+    grid = heat_map(LAYERS[:2], [known(LAYERS[0].name, "spike_ratio", 1.1, 1.0, 1.2)])
+    cells = [row[1] for row in _read(grid)[1:]]
+    assert [cell.text for cell in cells] == ["1.10", None]
 
 
 @pytest.mark.parametrize(

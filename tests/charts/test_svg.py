@@ -9,10 +9,7 @@ import pytest
 
 from gnoise.charts.axes import axis_of
 from gnoise.charts.chart import MOST_POINTS, thinned
-from gnoise.charts.colours import colour_at
-from gnoise.charts.heat_map import heat_map
 from gnoise.charts.svg import svg
-from tests.charts.records import ESTIMATES, HOSTILE, LAYERS
 
 
 def _parsed(figure: go.Figure, title: str = "what it says") -> ET.Element:
@@ -45,16 +42,6 @@ def test_error_bars_and_lines_across_fit_on_the_axis() -> None:
     assert max(map(float, marks)) < 900.0
 
 
-def test_a_heat_map_has_a_cell_a_number_and_says_its_name_as_text() -> None:
-    chart = heat_map(LAYERS, ESTIMATES)
-    picture = _parsed(chart.figure, chart.finding)
-    coloured = [value for row in chart.figure.data[0].z for value in row if value is not None]
-    cells = [*picture.iter("rect")]
-    assert len(cells) == len(coloured)
-    assert any(HOSTILE in str(cell.findtext("title")) for cell in cells)
-    assert picture[0].attrib["aria-label"] == chart.finding
-
-
 def test_text_out_of_a_file_is_never_markup() -> None:
     figure = go.Figure(go.Scatter(x=[1], y=[1], mode="markers+text", text=["&lt;script&gt;alert(1)&lt;/script&gt;"]))
     drawn = svg(figure, '"><script>')
@@ -66,13 +53,6 @@ def test_an_axis_without_any_number_still_draws() -> None:
     axis = axis_of({}, [[None, float("nan")]], 0.0, 100.0)
     assert np.isnan(axis.place([None])).all()
     assert axis.inside
-
-
-def test_colours_lie_between_their_neighbours() -> None:
-    scale = [[0.0, "rgba(0, 0, 0, 0)"], [0.5, "rgb(100, 0, 0)"], [1.0, "rgb(200, 100, 0)"]]
-    assert colour_at(scale, 0.25) == "rgba(50, 0, 0, 0.5)"
-    assert colour_at(scale, 0.75) == "rgba(150, 50, 0, 1)"
-    assert colour_at(scale, 7.0) == "rgba(200, 100, 0, 1)"
 
 
 def test_a_long_series_keeps_its_extremes() -> None:
