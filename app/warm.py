@@ -3,7 +3,7 @@
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from threading import Timer
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -25,16 +25,18 @@ def warm_up(path: Path) -> None:
     Args:
         path: of the run file.
     """
-    Thread(target=_make, args=(path,), daemon=True).start()
+    later = Timer(_SECONDS, _make, (path,))  # not while the first page is on its way
+    later.daemon = True
+    later.start()
 
 
 def _make(path: Path) -> None:
     import_module(f"{__package__}.views.layers")
     with suppress(UserError), open_run(path) as run:  # what cannot be read is said on the page that wants it
         first = run.layers[0].name
-        import_module("gnoise.charts.tail").tail(
-            run.sketch(first), [each for each in run.verdicts if each.layer == first]
-        )
+        sample = run.sketch(first)
+        import_module("gnoise.charts.empirical").tabulate_laws(sample.scale_pairs)
+        import_module("gnoise.charts.tail").tail(sample, [each for each in run.verdicts if each.layer == first])
         norms_of(run)
 
 

@@ -116,11 +116,15 @@ def fitted(view: View, law: str, x: Float[np.ndarray, " points"]) -> LawLine:
     return LawLine(f"{words}, {shapes}" if shapes else words, np.exp(logs[0]), np.exp(low), np.minimum(np.exp(high), 1))
 
 
-def tabulate_laws() -> None:
-    """Fit every law once to next to nothing: the tables that fits read are made at their first use, and kept."""
+def tabulate_laws(scale_pairs: int) -> None:
+    """Fit every law once to next to nothing: the tables that fits read are made at their first use, and kept.
+
+    Args:
+        scale_pairs: that a run takes each entry's own scale from.
+    """
     sketch = sketch_from_values(np.linspace(0.1, 3.0, 100).astype(np.float32))
     for law in LAWS:
-        for scale_values in (None, 16):
+        for scale_values in (None, scale_pairs):
             fit_law(sketch, law.name, scale_values=scale_values)
 
 
