@@ -40,7 +40,7 @@ PAGES = {
     "Overview": FIRST,
 }
 """Page to what a reader waits for on it, in the order visited."""
-_READING = 4_000.0
+_READING = 6_000.0
 """Milliseconds that a reader takes for the first page."""
 _TIMEOUT = 60_000.0
 _EMPTY = "import streamlit as st\nst.html('<h1 class=gn-headline>empty</h1>')\n"
