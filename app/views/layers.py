@@ -96,7 +96,7 @@ def _show_picture(run: Run, layer: Layer, own: Findings) -> None:
         "Averaging": lambda: averaging(run.coordinate_values(layer.name), own.estimates),
         "Rows": lambda: row_energy(run.matrix(layer.name), own.estimates, labels=run.row_labels(layer)),
         "Spectrum": lambda: spectrum(run.matrix(layer.name), own.estimates, labels=run.row_labels(layer)),
-        "Remedies": lambda: ladder(run.evidence_of(layer.name), layer=layer.name),
+        "Remedies": lambda: ladder(run.evidence_of(layer.name), layer=layer.name, info=run.info),
     }
     tabs = st.tabs(list(views), key="view", bind="query-params", on_change="rerun")
     for tab, (name, draw) in zip(tabs, views.items(), strict=True):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from gnoise.charts.ladder import ladder
+from gnoise.charts.ladder import judged_words, ladder
 from gnoise.errors import UserError
 from gnoise.export import recommendations_document
 from gnoise.export.requests import load_requests
@@ -37,7 +37,7 @@ def render(run: Run) -> None:
     layer = None if name == _MODEL else name
     picture, words = st.columns([3, 2], gap="medium")
     with picture:
-        show_chart(ladder(run.evidence_of(layer), layer=layer), key="ladder-chart")
+        show_chart(ladder(run.evidence_of(layer), layer=layer, info=run.info), key="ladder-chart")
     with words:
         for recommendation in recommendations:
             if recommendation.layer == layer:
@@ -47,7 +47,7 @@ def render(run: Run) -> None:
         _show_code(run)
     st.caption(
         "A gain is the progress per step at these weights, as a ratio to no remedy, from the recorded draws passed "
-        "through remedy and optimizer; a trial says what it is worth in tokens."
+        f"through remedy and optimizer{judged_words(run.info)}; a trial says what it is worth in tokens."
     )
 
 

@@ -6,36 +6,40 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from gnoise.charts.chart import GREY, Chart, style
-from gnoise.records import Evidence, EvidenceRole, Status
+from gnoise.records import Evidence, EvidenceRole, RunInfo, Status
 from gnoise.rules.matters import MATTERS, surely_matters
+from gnoise.stats.evidence import judged_under
 
 _BLUE, _ORANGE = "rgb(43, 140, 190)", "rgb(230, 97, 1)"
 _BATCH = "batch"
 _COLUMNS = ["remedy", "setting", "gain", "low", "high", "bias_floor", "as_a_batch_times", "p_value", "q_value"]
 
 
-def ladder(evidence: Sequence[Evidence], *, layer: str | None) -> Chart:
+def ladder(evidence: Sequence[Evidence], *, layer: str | None, info: RunInfo | None = None) -> Chart:
     """Draw every remedy's gain with its interval, its bias floor, and larger batches as a ruler.
 
     Args:
         evidence: of the run.
         layer: whose ladder; ``None`` for the whole model.
+        info: of the run, which says under which optimizer that is; left out, nothing is said of it.
     """
     rungs, anchors = _rungs(evidence, layer), _anchors(evidence, layer)
     table = pd.DataFrame([_record(each) for each in [*rungs, *anchors]], columns=_COLUMNS)
-    finding = ladder_sentence(evidence, layer=layer)
+    finding = ladder_sentence(evidence, layer=layer, info=info)
     if not rungs:
         return Chart(style(go.Figure(), 120), finding, table)
     return Chart(_draw(rungs, anchors), finding, table)
 
 
-def ladder_sentence(evidence: Sequence[Evidence], *, layer: str | None) -> str:
+def ladder_sentence(evidence: Sequence[Evidence], *, layer: str | None, info: RunInfo | None = None) -> str:
     """Say in one sentence whether any remedy pays, how much, and what a larger batch would buy instead.
 
     Args:
         evidence: of the run.
         layer: whose; ``None`` for the whole model.
+        info: of the run, which says under which optimizer that is; left out, nothing is said of it.
     """
+    under = judged_words(info)
     best = next((each for each in evidence if each.layer == layer and each.role is EvidenceRole.BEST), None)
     if best is None:
         return "No remedy was judged in this run yet: run gnoise analyze."
@@ -47,27 +51,39 @@ def ladder_sentence(evidence: Sequence[Evidence], *, layer: str | None) -> str:
     gain = f"{best.gain:.2f} times the progress per step ({interval})"
     if surely_matters(best):
         as_much = "" if best.batch is None else f", as much as {best.batch:.1f} times the batch"
-        return f"{best.remedy} ({best.setting}) pays: {gain}{as_much}."
+        return f"{best.remedy} ({best.setting}) pays: {gain}{as_much}{under}."
     surely = "" if best.high < MATTERS else " surely"
-    return f"Nothing{surely} pays: the best, {best.remedy}, buys {gain}.{ruler}"
+    return f"Nothing{surely} pays: the best, {best.remedy}, buys {gain}{under}.{ruler}"
 
 
-def ladder_line(evidence: Sequence[Evidence]) -> str:
+def judged_words(info: RunInfo | None) -> str:
+    """Say, after a gain, under which optimizer it was judged; nothing where that is the checkpoint's own.
+
+    Args:
+        info: of the run.
+    """
+    words = "" if info is None else judged_under(info.optimizer, info.judged_under)
+    return f", judged {words}" if words else ""
+
+
+def ladder_line(evidence: Sequence[Evidence], *, info: RunInfo | None = None) -> str:
     """Say in a line what remedies would do for the whole model; empty where none could be judged.
 
     Args:
         evidence: of the run.
+        info: of the run, which says under which optimizer that is; left out, nothing is said of it.
     """
+    under = judged_words(info)
     best = next((each for each in evidence if each.layer is None and each.role is EvidenceRole.BEST), None)
     if best is None or best.gain is None or best.low is None or best.high is None:
         return ""
     gain = f"×{best.gain:.2f} progress a step ({best.low:.2f} to {best.high:.2f})"
     if surely_matters(best):
-        return f"whole model: {best.remedy} ({best.setting}) pays, {gain}"
+        return f"whole model: {best.remedy} ({best.setting}) pays, {gain}{under}"
     doubled = next((each.gain for each in _anchors(evidence, None) if each.params.get("times") == 2.0), None)
     ruler = "" if doubled is None else f", twice the batch ×{doubled:.2f}"
     surely = "" if best.high < MATTERS else " surely"
-    return f"whole model: no remedy{surely} pays; best {best.remedy}, {gain}{ruler}"
+    return f"whole model: no remedy{surely} pays; best {best.remedy}, {gain}{under}{ruler}"
 
 
 def ladder_table(evidence: Sequence[Evidence], *, layer: str | None) -> list[tuple[str, str, str, str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gnoise.charts.answers import answer_lines
-from gnoise.charts.ladder import ladder_line
+from gnoise.charts.ladder import judged_words, ladder_line
 from gnoise.charts.phrases import interval, number, plural, sentence
 from gnoise.records import Estimate, Evidence, Recommendation, Remedy, RunInfo, RunState, Severity, Status, Verdict
 from gnoise.rules.diagnosis import SLOPE
@@ -152,8 +152,10 @@ def _why(
     ]
     lines += _tails(estimates) + answer_lines(verdicts)
     active = [r for r in recommendations if r.remedy is not Remedy.NONE and r.layer is not None]
-    lines += filter(None, [ladder_line(evidence)])
-    lines += [_told(r) for r in active[:_SHOWN]]
+    told = [_told(r) for r in active[:_SHOWN]]
+    of_model, words = ladder_line(evidence, info=info), judged_words(info)
+    lines += [of_model] if of_model else [f"remedies are{words.removeprefix(',')}"] if words and told else []
+    lines += told
     if len(active) > _SHOWN:
         lines.append(f"and {len(active) - _SHOWN} more layers")
     return tuple(lines)

@@ -170,7 +170,7 @@ def print_batch_cost(console: Console, info: RunInfo, estimates: Sequence[Estima
     )
 
 
-def print_ladder(console: Console, evidence: Sequence[Evidence], layer: str | None) -> None:
+def print_ladder(console: Console, evidence: Sequence[Evidence], layer: str | None, info: RunInfo) -> None:
     """Print what each remedy would have bought, best first, a larger batch last, and one sentence."""
     rows = ladder_table(evidence, layer=layer)
     if rows:
@@ -180,7 +180,7 @@ def print_ladder(console: Console, evidence: Sequence[Evidence], layer: str | No
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         console.print(Padding(table, (1, 0, 0, 0)))
-    console.print(Text(ladder_sentence(evidence, layer=layer)))
+    console.print(Text(ladder_sentence(evidence, layer=layer, info=info)))
 
 
 def _importance(

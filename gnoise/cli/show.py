@@ -66,7 +66,7 @@ def _show_layer(path: Path, name: str) -> None:
         layer = run.layer(name)
         estimates = [e for e in run.estimates if e.layer == layer.name]
         verdicts = [v for v in run.verdicts if v.layer == layer.name]
-        evidence = run.evidence
+        evidence, info = run.evidence, run.info
         recommendation = next((r for r in run.recommendations if r.layer == layer.name), None)
     console = result_console()
     shape = " × ".join(str(side) for side in layer.shape)
@@ -84,7 +84,7 @@ def _show_layer(path: Path, name: str) -> None:
     console.print(table)
     for verdict in verdicts:
         console.print(Text(answer_sentence(verdict)))
-    print_ladder(console, evidence, layer.name)
+    print_ladder(console, evidence, layer.name, info)
     if recommendation is not None:
         name = call(recommendation) if recommendation.params else str(recommendation.remedy)
         console.print(Text(name, style="bold"))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from gnoise.records import Estimate, Evidence, EvidenceRole, JsonValue, Layer, Recommendation, RunInfo, Verdict
 from gnoise.runfile import Run
 from gnoise.stats.batch_cost import CAVEAT, TIMES, present_batch, purchases
+from gnoise.stats.evidence import judged_under
 from gnoise.stats.trial import judge_trial
 from gnoise.trial_records import ArmResult, Trial
 
@@ -21,6 +22,7 @@ def show_document(run: Run) -> Document:
     """Everything a reader can see of a run, as JSON."""
     estimates, verdicts, recommendations = run.estimates, run.verdicts, run.recommendations
     by_layer, evidence = {r.layer: r for r in recommendations}, run.evidence
+    judged = _judged(run.info)
     return {
         "format": SHOW_FORMAT,
         "version": SHOW_VERSION,
@@ -29,9 +31,12 @@ def show_document(run: Run) -> Document:
             "estimates": _estimates(estimates, None),
             "batch_cost": batch_cost_document(run.info, estimates),
             "evidence": _ladder(evidence, None),
+            "judged": judged,
             "recommendations": [_recommendation(r) for r in recommendations if r.layer is None],
         },
-        "layers": [_layer(layer, estimates, verdicts, evidence, by_layer.get(layer.name)) for layer in run.layers],
+        "layers": [
+            _layer(layer, estimates, verdicts, evidence, by_layer.get(layer.name), judged) for layer in run.layers
+        ],
         "trials": [trial_document(trial) for trial in run.trials],
     }
 
@@ -123,7 +128,7 @@ def _arm(result: ArmResult) -> Document:
 def layer_document(run: Run, layer: Layer) -> Document:
     """One layer of :func:`show_document`."""
     by_layer = {r.layer: r for r in run.recommendations}
-    return _layer(layer, run.estimates, run.verdicts, run.evidence, by_layer.get(layer.name))
+    return _layer(layer, run.estimates, run.verdicts, run.evidence, by_layer.get(layer.name), _judged(run.info))
 
 
 def _layer(
@@ -132,6 +137,7 @@ def _layer(
     verdicts: Sequence[Verdict],
     evidence: Sequence[Evidence],
     recommendation: Recommendation | None,
+    judged: str,
 ) -> Document:
     return {
         "name": layer.name,
@@ -142,8 +148,14 @@ def _layer(
         "estimates": _estimates(estimates, layer.name),
         "verdicts": [_verdict(verdict) for verdict in verdicts if verdict.layer == layer.name],
         "evidence": _ladder(evidence, layer.name),
+        "judged": judged,
         "recommendation": None if recommendation is None else _recommendation(recommendation),
     }
+
+
+def _judged(info: RunInfo) -> str:
+    """Under which optimizer the gains are."""
+    return judged_under(info.optimizer, info.judged_under) or "under the checkpoint's own optimizer"
 
 
 def _ladder(evidence: Sequence[Evidence], layer: str | None) -> list[JsonValue]:

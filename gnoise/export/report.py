@@ -114,7 +114,7 @@ def report(run: Run, *, scripts: bool = True) -> str:
         "<h2>Norms</h2>",
         _chart(norm_series(run.info, run.draws, run.model_norms, estimates), draw),
         "<h2>What remedies would have bought the whole model</h2>",
-        _chart(ladder(run.evidence, layer=None), draw),
+        _chart(ladder(run.evidence, layer=None, info=run.info), draw),
         *_trials(run, draw),
         *(_layer(run, each, draw) for each in active[:MOST_LAYERS] if each.layer is not None),
         "<h2>Layers</h2>",
@@ -211,7 +211,7 @@ def _layer(run: Run, recommendation: Recommendation, draw: Draw) -> str:
     estimates = [each for each in run.estimates if each.layer == layer.name]
     verdicts = [each for each in run.verdicts if each.layer == layer.name]
     charts = (
-        ladder(run.evidence, layer=layer.name),
+        ladder(run.evidence, layer=layer.name, info=run.info),
         tail(samples.sketch, verdicts),
         quantile_plot(samples.sketch, verdicts),
         averaging(samples.coordinates.values, estimates),

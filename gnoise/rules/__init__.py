@@ -36,6 +36,7 @@ def recommend_all(
     evidence: Sequence[Evidence] = (),
     *,
     path_steps: int = 0,
+    under: str = "",
 ) -> list[Recommendation]:
     """Give the model and every layer one recommendation each, ``none`` included.
 
@@ -45,6 +46,7 @@ def recommend_all(
         verdicts: likewise.
         evidence: likewise.
         path_steps: of the optimizer that the weights took between draws.
+        under: words for the optimizer that remedies were judged under; empty where it is the checkpoint's own.
     """
     by_layer: dict[str | None, dict[str, Estimate]] = {None: {}} | {layer.name: {} for layer in layers}
     for estimate in estimates:
@@ -55,11 +57,11 @@ def recommend_all(
     gains: dict[str | None, list[Evidence]] = {name: [] for name in by_layer}
     for each in evidence:
         gains[each.layer].append(each)
-    subjects = [Findings(None, by_layer[None], (), answers[None], tuple(gains[None]), path_steps)]
+    subjects = [Findings(None, by_layer[None], (), answers[None], tuple(gains[None]), path_steps, under)]
     for layer in layers:
         peers = _peers(layer, layers, by_layer)
         own = (by_layer[layer.name], peers, answers[layer.name], tuple(gains[layer.name]))
-        subjects.append(Findings(layer, *own, path_steps))
+        subjects.append(Findings(layer, *own, path_steps, under))
     return resolve([recommend(findings) for findings in subjects], subjects)
 
 

@@ -22,7 +22,7 @@ def recommend(findings: Findings) -> Recommendation:
     best = findings.best
     return findings.recommendation(
         Remedy.NONE,
-        "; ".join(filter(None, (words(deciding, deciding.value), _evidence_words(best)))),
+        "; ".join(filter(None, (words(deciding, deciding.value), _evidence_words(best, findings.judged_words)))),
         *because,
         alternatives=alternatives(findings, None),
         unless=""
@@ -36,14 +36,17 @@ def averaging_suffices(slope: Estimate) -> bool:
     return slope.high is not None and slope.high <= SLOPE
 
 
-def _evidence_words(best: Evidence | None) -> str:
+def _evidence_words(best: Evidence | None, judged: str) -> str:
     if best is None:
         return ""
     if best.gain is None or best.low is None or best.high is None:
         return f"what a remedy would buy cannot be told: {best.status.advice}"
     interval = f"{best.low:.2f} to {best.high:.2f}"
     surely = "" if best.high < MATTERS else " surely"
-    return f"no remedy{surely} matters: the best, {best.remedy}, would buy {best.gain:.2f} times as much ({interval})"
+    return (
+        f"no remedy{surely} matters: the best, {best.remedy}, would buy {best.gain:.2f} times as much "
+        f"({interval}){judged}"
+    )
 
 
 def _model_reason(estimate: Estimate, spike: float) -> str:

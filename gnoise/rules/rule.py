@@ -31,6 +31,7 @@ class Findings:
         verdicts: its answers, by question.
         evidence: what remedies would have bought it; empty in a run of before that was asked.
         path_steps: of the optimizer that the weights took meanwhile; 0 where they were frozen.
+        under: words for the optimizer that remedies were judged under; empty where it is the checkpoint's own.
     """
 
     layer: Layer | None
@@ -39,15 +40,24 @@ class Findings:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
     path_steps: int = 0
+    under: str = ""
+
+    @property
+    def judged_words(self) -> str:
+        """Say, after a gain, under which optimizer; nothing where it is the checkpoint's own."""
+        return f", judged {self.under}" if self.under else ""
 
     def basis(self, draws: int) -> str:
         """Say which kind of evidence gains rest on."""
         if self.path_steps:
             return (
-                f"this is what {draws} draws say along {self.path_steps} steps from these weights, without a remedy: "
-                "where a remedy would lead they do not see"
+                f"this is what {draws} draws say along {self.path_steps} steps from these weights, without a "
+                f"remedy{self.judged_words}: where a remedy would lead they do not see"
             )
-        return f"this is what {draws} draws say of these weights, frozen: what a remedy prevents later they do not see"
+        return (
+            f"this is what {draws} draws say of these weights, frozen{self.judged_words}: what a remedy prevents later "
+            "they do not see"
+        )
 
     @property
     def best(self) -> Evidence | None:
@@ -101,7 +111,7 @@ class Findings:
             remedy=remedy,
             params=params or {},
             status=status,
-            reason=reason,
+            reason=reason if evidence is None else f"{reason}{self.judged_words}",
             because=tuple(estimate for estimate in because if estimate is not None),
             severity=severity,
             gain_low=None if evidence is None else evidence.low,

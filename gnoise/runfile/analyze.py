@@ -22,7 +22,15 @@ from gnoise.runfile.run import Run, open_run
 from gnoise.runfile.write import write_findings
 from gnoise.stats import STATISTICS, AnyStatistic, NormSums, Subject
 from gnoise.stats.discovery import control_discoveries
-from gnoise.stats.evidence import ARMS, LAYERWISE_LR, Arm, Ladders, simulated_optimizer, spectral_optimizer
+from gnoise.stats.evidence import (
+    ARMS,
+    LAYERWISE_LR,
+    Arm,
+    Ladders,
+    judged_under,
+    simulated_optimizer,
+    spectral_optimizer,
+)
 
 
 def analyze(path: str | Path, *, remedies: Sequence[str] | None = None) -> None:
@@ -40,7 +48,14 @@ def analyze(path: str | Path, *, remedies: Sequence[str] | None = None) -> None:
         findings, evidence = find_all(run, remedies)
         estimates = [finding for finding in findings if isinstance(finding, Estimate)]
         verdicts = [finding for finding in findings if isinstance(finding, Verdict)]
-        recommendations = recommend_all(run.layers, estimates, verdicts, evidence, path_steps=run.info.path_steps)
+        recommendations = recommend_all(
+            run.layers,
+            estimates,
+            verdicts,
+            evidence,
+            path_steps=run.info.path_steps,
+            under=judged_under(run.info.optimizer, run.info.judged_under),
+        )
     write_findings(Path(path), findings, recommendations, evidence)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from gnoise.charts.ladder import ladder, ladder_line, ladder_sentence, ladder_table
 from gnoise.records import Evidence, EvidenceRole, Status
+from tests.charts.records import INFO
 
 CLIP = Evidence(
     "h.0", "clip", "clip at 2 √v", {"coordinates": 2.0}, EvidenceRole.REMEDY, 1.31, 1.22, 1.40, 0.99, 1.9, 1.5, None,
@@ -53,6 +54,21 @@ def test_the_model_has_one_line() -> None:
     )
     assert ladder_line([replace(whole[0], gain=None, low=None, high=None, status=Status.ALL_ZERO)]) == ""
     assert ladder_line(LADDER) == ""
+
+
+def test_another_optimizer_than_the_checkpoints_is_said_beside_every_gain() -> None:
+    own, muon = (
+        replace(INFO, optimizer={"name": "AdamW"}),
+        "judged under Muon (momentum 0.95), not the checkpoint's AdamW",
+    )
+    other, silent = replace(own, judged_under="muon"), replace(own, optimizer={})
+    whole = [replace(each, layer=None) for each in LADDER]
+    small = [replace(e, gain=1.0, low=0.99, high=1.01) if e.remedy == "clip" else e for e in whole]
+    for gains in (whole, small):
+        assert muon in ladder_line(gains, info=other)
+        assert muon in ladder(gains, layer=None, info=other).finding
+        assert "under" not in ladder_line(gains, info=own) + ladder_sentence(gains, layer=None, info=own)
+        assert "as the checkpoint names no optimizer" in ladder_sentence(gains, layer=None, info=silent)
 
 
 def test_what_was_not_judged_says_why() -> None:

@@ -53,6 +53,16 @@ def test_what_surely_pays_is_recommended_with_all_there_is_to_say() -> None:
     assert {each.quantity for each in answer.because} >= {"spike_ratio", "averaging_slope"}
 
 
+def test_gains_say_under_which_other_optimizer_they_were_judged() -> None:
+    words = "judged under Muon (momentum 0.95)"
+    for value in (1.3, 1.0):
+        found = findings(*ladder(gain("clip_norm", value)))
+        own, other = recommend(found), recommend(replace(found, under=words.removeprefix("judged ")))
+        assert words in other.reason
+        assert words in other.unless
+        assert "judged" not in own.reason + own.unless
+
+
 def test_severity_follows_the_surest_gain() -> None:
     assert recommend(findings(*ladder(gain("clip", 1.7)))).severity is Severity.CRITICAL
     assert recommend(findings(*ladder(gain("clip", 1.7, 1.3)))).severity is Severity.WARNING
