@@ -78,16 +78,21 @@ def _rows(study: Study, work: Path, *, may_train: bool) -> tuple[list[Row], dict
 
 
 def _publish(studies: Sequence[Study], work: Path, *, save: bool) -> None:
-    rows: list[Row] = []
+    cells: list[tuple[str, ...]] = []
     details: dict[str, object] = {}
+    before = _published()
     for study in studies:
         try:
-            found, details[study.name] = _rows(study, work, may_train=False)
+            rows, details[study.name] = _rows(study, work, may_train=False)
+            cells += [row.cells() for row in rows]
         except _MissingError:
+            kept, known = before.get(study.name, ([], None))
+            details |= {study.name: known} if known is not None else {}
             claims = dict.fromkeys(study.claims) if isinstance(study, Savings) else [study.claim]
-            found = [Row(claim, study.title, "–", TOKENS, remark=NOT_RUN) for claim in claims]
-        rows += found
-    rows += _of_batch_schedule()
+            unknown = [Row(claim, study.title, "–", TOKENS, remark=NOT_RUN).cells() for claim in claims]
+            cells += kept or unknown
+    cells += [row.cells() for row in _of_batch_schedule()]
+    order = [claim.text for claim in CLAIMS]
     publish(
         "papers",
         notes=[
@@ -99,13 +104,29 @@ def _publish(studies: Sequence[Study], work: Path, *, save: bool) -> None:
         ],
         settings={"pairs": len(STUDIES[0].seeds), "threads": 1},
         columns=COLUMNS,
-        rows=[row.cells() for row in sorted(rows, key=lambda row: CLAIMS.index(row.claim))],
+        rows=sorted(cells, key=lambda row: order.index(str(row[0]))),
         details={
             "claims": [{"paper": c.paper, "claim": c.text, "needed at its own scale": c.needed} for c in CLAIMS],
             "studies": details,
         },
         save=save,
     )
+
+
+def _published() -> dict[str, tuple[list[tuple[str, ...]], object]]:
+    """Read the rows and details of studies that were published before, and whose trainings are in no folder now."""
+    path = RESULTS / "papers.json"
+    if not path.exists():
+        return {}
+    held = json.loads(path.read_text(encoding="utf-8"))
+    names = {study.title: study.name for study in STUDIES}
+    found: dict[str, tuple[list[tuple[str, ...]], object]] = {}
+    for row in held["table"]:
+        name = names.get(row["our setting"], "")
+        if name in held["studies"]:
+            rows, _ = found.setdefault(name, ([], held["studies"][name]))
+            rows.append(tuple(str(row[column]) for column in COLUMNS))
+    return found
 
 
 def _of_batch_schedule() -> list[Row]:
