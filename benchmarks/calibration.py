@@ -23,7 +23,7 @@ import torch
 from calibration_table import Point, agreement, agreement_words, points_of
 from calibration_trainings import MOMENTS, TRAININGS, Training
 from jaxtyping import Bool
-from report import Cell, publish
+from report import RESULTS, Cell, publish
 
 import gnoise
 from gnoise.export.document import RECOMMENDATIONS_FORMAT, RECOMMENDATIONS_VERSION
@@ -71,8 +71,21 @@ def main() -> None:
             run_trial(training, moment, work, seeds=options.seeds, steps=options.steps)
             if not options.trials:
                 profiled(training, moment, work, path=PATH)
-    found = [cell(training, moment, options.work / training.name) for training in TRAININGS for moment in MOMENTS]
-    _publish([each for each in found if each is not None], save=options.steps is None)
+    cells = _published()
+    for training in TRAININGS:
+        for moment in MOMENTS:
+            found = cell(training, moment, options.work / training.name)
+            if found is not None:
+                cells[training.name, moment] = found
+    order = [(training.name, moment) for training in TRAININGS for moment in MOMENTS]
+    _publish([cells[key] for key in order if key in cells], save=options.steps is None)
+
+
+def _published() -> dict[tuple[str, str], dict[str, object]]:
+    """Read the moments that were published before: one that is in no work folder now stays as it was."""
+    path = RESULTS / "calibration.json"
+    held = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+    return {(each["training"], each["moment"]): each for each in held}
 
 
 def run_trial(training: Training, moment: str, work: Path, *, seeds: int | None, steps: int | None) -> Trial:
