@@ -2,7 +2,8 @@
 
 import importlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.charts.records import ESTIMATES, INFO, LAYERS, RECOMMENDATIONS, sketc
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 BLOCKS, DRAWS, EXAMPLES, COORDS = 8, 8, 4, 12
+_NUMBER = re.compile(r"(?<![\w.])([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?)(?![\d.])")
 
 
 def _samples(rng: np.random.Generator, block: int) -> LayerSamples:
@@ -86,6 +88,16 @@ def open_view(path: Path, view: str, /, *, asked: str | None = None, **query: st
     test.run()
     assert not test.exception
     return test
+
+
+def check(text: str, numbers: Sequence[float]) -> None:
+    """Hold the numbers of a text, in their order, against what they were rounded from."""
+    shown = _NUMBER.findall(text)
+    assert len(shown) == len(numbers), text
+    for word, number in zip(shown, numbers, strict=True):
+        mantissa, _, exponent = word.replace(",", "").partition("e")
+        last = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+        assert abs(float(word.replace(",", "")) - number) <= 0.5000001 * last, text
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from gnoise.export import show_document, to_json
 from gnoise.quantities import KIND_QUANTITIES, QUANTITIES, SHARE
 from gnoise.runfile import open_run
-from tests.app.conftest import open_view, write_generated
+from tests.app.conftest import check, open_view, write_generated
 
 LAYERS = 26
 ENDS = ("value", "low", "high")
@@ -32,7 +32,6 @@ RUNG = {
 """Column of a ladder's table to its name in JSON."""
 TREATED, CALM = "transformer.wte.weight", "transformer.h.0.ln_1.weight"
 LOOKED_AT = ("draw_norm", "clip_rate", "spike_ratio", "example_spike_ratio", "quiet_example_share")
-_NUMBER = re.compile(r"(?<![\w.])([+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?)(?![\d.])")
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +52,6 @@ def layer_of(told: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def by_quantity(estimates: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {each["quantity"]: each for each in estimates}
-
-
-def check(text: str, numbers: Sequence[float]) -> None:
-    """Hold the numbers of a text, in their order, against what they were rounded from."""
-    shown = _NUMBER.findall(text)
-    assert len(shown) == len(numbers), text
-    for word, number in zip(shown, numbers, strict=True):
-        mantissa, _, exponent = word.replace(",", "").partition("e")
-        last = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
-        assert abs(float(word.replace(",", "")) - number) <= 0.5000001 * last, text
 
 
 def check_card(test: AppTest, recommendation: Mapping[str, Any], place: int) -> None:
