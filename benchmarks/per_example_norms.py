@@ -7,7 +7,8 @@ of a process that does the one or the other, above that of a process which only 
 table shows where Gram matrices become dearer than forming each example's gradient.
 
 Other libraries take part where they are installed; `peers.py` says how. Every piece that was measured is kept in
-`runs/per_example_norms`, so that `--pieces` can measure a few at a time; the tables are written once all are there.
+`runs/per_example_norms`, so that `--pieces` and `--ways` can measure a few at a time; the tables are written once all
+are there.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from gnoise.models.gpt import GPT, GPTConfig
 
 VOCABULARY = 4096
 SIZES = {"T128 B16": (128, 16), "T16 B64": (16, 64), "T512 B4": (512, 4)}
-MATRICES = ((112, 112), (336, 112), (448, 112), (4096, 112), (768, 768))
+MATRICES = {f"{r} × {c}": (r, c) for r, c in ((112, 112), (336, 112), (448, 112), (4096, 112), (768, 768))}
 TOKENS = (8, 16, 32, 64, 128, 256)
 KEPT = Path("runs/per_example_norms")
 COLUMNS = ("tokens", "examples", "way", "s", "time", "lowest", "highest", "memory", "extra MB", "left out", "error")
@@ -146,28 +147,40 @@ def main() -> None:
         return
     KEPT.mkdir(parents=True, exist_ok=True)
     for piece in options.pieces:
-        found = _measure(piece, options)
-        (KEPT / f"{piece}.json").write_text(json.dumps(found), "utf-8")
-    missing = [piece for piece in PIECES if not (KEPT / f"{piece}.json").exists()]
+        for way in [way for way in _ways_of(piece) if way in options.ways]:
+            _kept(piece, way).write_text(json.dumps(_measure(piece, way, options)), "utf-8")
+    missing = [f"{piece}: {way}" for piece in PIECES for way in _ways_of(piece) if not _kept(piece, way).exists()]
     if missing:
-        print(f"Kept {', '.join(options.pieces)}; still to measure: {', '.join(missing)}")
+        print("still to measure: " + ", ".join(missing))
         return
-    _publish({piece: json.loads((KEPT / f"{piece}.json").read_text("utf-8")) for piece in PIECES}, options)
+    _publish({piece: {way: json.loads(_kept(piece, way).read_text()) for way in _ways_of(piece)} for piece in PIECES})
 
 
-def _measure(piece: str, options: argparse.Namespace) -> Any:
+def _ways_of(piece: str) -> list[str]:
+    """List what a piece is made of: a row each of the tables, or the memory taken one way."""
+    if piece == "crossover":
+        return list(MATRICES)
+    return [way for way in ALL_WAYS if piece.startswith("memory") or way not in ("idle", "plain")]
+
+
+def _kept(piece: str, way: str) -> Path:
+    return KEPT / f"{piece}, {way}.json"
+
+
+def _measure(piece: str, way: str, options: argparse.Namespace) -> Any:
     if piece in SIZES:
-        seconds = {way: _in_child("time", way, piece, options) for way in WAYS if way != "plain"}
-        return {"seconds": seconds, "accuracy": {way: _accuracy(way) for way in seconds}}
-    if piece == "memory":
-        return {size: {way: _in_child("memory", way, size, options) for way in ("idle", *WAYS)} for size in SIZES}
-    return _crossover(options.rounds)
+        return {"seconds": _in_child("time", way, piece, options), "accuracy": _accuracy(way)}
+    if piece.startswith("memory"):
+        return _in_child("memory", way, piece.removeprefix("memory "), options)
+    return _crossover(way, options.rounds)
 
 
-PIECES = (*SIZES, "memory", "crossover")
+PIECES = (*SIZES, *(f"memory {size}" for size in SIZES), "crossover")
+ALL_WAYS = ("idle", *WAYS)
 
 
-def _publish(kept: dict[str, Any], options: argparse.Namespace) -> None:
+def _publish(kept: dict[str, dict[str, Any]]) -> None:
+    crossover = [row for rows in kept["crossover"].values() for row in rows]
     publish(
         "per_example_norms",
         notes=[
@@ -184,18 +197,18 @@ def _publish(kept: dict[str, Any], options: argparse.Namespace) -> None:
         ],
         settings={
             "vocabulary": VOCABULARY,
-            "rounds": len(kept["T128 B16"]["seconds"]["norms"]),
-            "threads": options.threads,
+            "rounds": min(len(row["seconds"]) for size in SIZES for row in kept[size].values()),
+            "threads": torch.get_num_threads(),
         },
         columns=COLUMNS,
-        rows=[_row(size, way, kept) for size in SIZES for way in kept[size]["seconds"]],
+        rows=[_row(size, way, kept) for size in SIZES for way in kept[size]],
         details={
-            "seconds": {size: kept[size]["seconds"] for size in SIZES},
-            "peak_bytes": kept["memory"],
-            "crossover": [dict(zip(CROSSOVER, row, strict=True)) for row in kept["crossover"]],
+            "seconds": {size: {way: row["seconds"] for way, row in kept[size].items()} for size in SIZES},
+            "peak_bytes": {size: kept[f"memory {size}"] for size in SIZES},
+            "crossover": [dict(zip(CROSSOVER, row, strict=True)) for row in crossover],
         },
     )
-    print("\n" + table(CROSSOVER, kept["crossover"]))
+    print("\n" + table(CROSSOVER, crossover))
 
 
 def _workload(tokens: int, examples: int) -> tuple[nn.Module, Tokens]:
@@ -219,11 +232,11 @@ def _accuracy(way: str) -> tuple[int | None, float | None]:
     return len(expected) - len(found), max(errors)
 
 
-def _row(size: str, way: str, kept: dict[str, Any]) -> list[Cell]:
-    rounds, peaks = kept[size]["seconds"][way], kept["memory"][size]
+def _row(size: str, way: str, kept: dict[str, dict[str, Any]]) -> list[Cell]:
+    rounds, peaks = kept[size][way]["seconds"], kept[f"memory {size}"]
     ratios = [x["way"] / x["plain"] for x in rounds]
     extra = peaks[way] - peaks["idle"]
-    left_out, error = kept[size]["accuracy"][way]
+    left_out, error = kept[size][way]["accuracy"]
     return [
         *SIZES[size],
         way,
@@ -238,20 +251,19 @@ def _row(size: str, way: str, kept: dict[str, Any]) -> list[Cell]:
     ]
 
 
-def _crossover(rounds: int) -> list[list[Cell]]:
-    """Time both ways of squaring outer products, for matrices of many sizes and examples of many lengths."""
+def _crossover(matrix: str, rounds: int) -> list[list[Cell]]:
+    """Time both ways of squaring outer products, for one matrix and examples of many lengths."""
     rows: list[list[Cell]] = []
-    for sides in MATRICES:
-        for tokens in TOKENS:
-            examples = max(1, 1024 // tokens)
-            outer = Outer(torch.randn(examples, tokens, sides[0]), torch.randn(examples, tokens, sides[1]))
-            ratios = [
-                _seconds(lambda o=outer: outer_sq_norms(o, Method.GRAM))
-                / _seconds(lambda o=outer: outer_sq_norms(o, Method.SIMULTANEOUS))
-                for _ in range(rounds + 1)
-            ]
-            chosen = choose(tokens, *sides)
-            rows.append([f"{sides[0]} × {sides[1]}", tokens, statistics.median(ratios[1:]), str(chosen)])
+    sides = MATRICES[matrix]
+    for tokens in TOKENS:
+        examples = max(1, 1024 // tokens)
+        outer = Outer(torch.randn(examples, tokens, sides[0]), torch.randn(examples, tokens, sides[1]))
+        ratios = [
+            _seconds(lambda o=outer: outer_sq_norms(o, Method.GRAM))
+            / _seconds(lambda o=outer: outer_sq_norms(o, Method.SIMULTANEOUS))
+            for _ in range(rounds + 1)
+        ]
+        rows.append([matrix, tokens, statistics.median(ratios[1:]), str(choose(tokens, *sides))])
     return rows
 
 
@@ -296,6 +308,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="turns of all ways (9)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (1)")
     parser.add_argument("--pieces", nargs="+", choices=PIECES, default=PIECES, help="what to measure now (all)")
+    ways = (*ALL_WAYS, *MATRICES)
+    parser.add_argument("--ways", nargs="+", choices=ways, default=ways, help="which of these ways (all)")
     parser.add_argument("--child", choices=("time", "memory"), help=argparse.SUPPRESS)
     parser.add_argument("--way", choices=("idle", *WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--size", choices=SIZES, default="T128 B16", help=argparse.SUPPRESS)
