@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from enum import StrEnum
 
-_ENTRY = 24
-"""Squaring and summing an entry of a per-example gradient, in multiplications: measured on a CPU."""
+_ENTRY = 8
+"""Squaring and summing an entry of a per-example gradient, in multiplications: between what two CPUs take."""
 _ADDED = 16
 """Adding it to the batch's gradient, likewise."""
 
@@ -33,7 +33,7 @@ class Method(StrEnum):
 def choose(tokens: int, rows: int, columns: int, *, summed: bool = False) -> Method:
     r"""Choose between forming each example's gradient and two Gram matrices over its tokens.
 
-    Forming the gradient costs $TRC$ multiplications an example and a pass over its $RC$ entries, about as long as 24
+    Forming the gradient costs $TRC$ multiplications an example and a pass over its $RC$ entries, about as long as 8
     multiplications each; the Gram matrices cost $T^2(R + C)$ multiplications. Where the batch's gradient is wanted as
     well, the gradients formed are added up in a second such pass, while Gram matrices leave all of its $TRC$
     multiplications to do. Gray et al. take Gram matrices when $T < \sqrt{RC/(R+C)}$.

@@ -65,7 +65,7 @@ def measure(
         if check:
             return _checked(job, batch, weights)
         layout = Layouts(job).of(batch, len(weights))
-        return _measured(job, batch, weights, layout)
+        return _measured(job, batch, weights, layout, _hooked(job))
 
 
 def measure_all(
@@ -84,7 +84,7 @@ def measure_all(
         UserError: see ``per_example_sq_norms``.
     """
     job = _job(module, loss, layers)
-    layouts, one_by_one = Layouts(job), frozenset[str]()
+    layouts, one_by_one = Layouts(job), _hooked(job)
     for number, batch in enumerate(batches):
         weights = _weights(None, count_examples(batch))
         with run_eagerly():
@@ -102,6 +102,11 @@ def _job(module: nn.Module, loss: Loss, layers: Sequence[LayerType]) -> Job:
     refuse_mixing(module)
     parameters = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
     return Job(module, loss, parameters, types_in(module, layers))
+
+
+def _hooked(job: Job) -> frozenset[str]:
+    """Name the parameters whose gradient a hook may change, which only a pass per example shows."""
+    return frozenset(name for name, tensor in job.parameters.items() if tensor._backward_hooks)
 
 
 def _measured(

@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
-from torch.utils.hooks import RemovableHandle
 
 from gnoise.collect.per_example.batch import Loss
 from gnoise.collect.per_example.check import agrees, directions
@@ -123,7 +122,7 @@ def one_pass(
     scale = _scale(traced.graph, weights)
     plans = {} if penalised else plan(job.parameters, layout, traced, examples)
     accounts = _open(job, plans, examples, gradient, into)
-    handles: list[RemovableHandle] = list(traced.handles)
+    handles = [call.handle for call in traced.calls if call.handle is not None]
     for name, ledger in accounts.ledgers.items():
         for index, use in enumerate(accounts.plans[name].uses):
             handles.extend(feed(use, partial(ledger.add, index), sinks, examples, scale))

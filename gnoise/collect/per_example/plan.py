@@ -140,7 +140,7 @@ def plan(parameters: Mapping[str, nn.Parameter], one: Layout, batch: Trace, exam
     calls_of: dict[int, list[_Pair]] = {}
     chosen = batch.graph.chosen_from(call.edge.node for call in batch.calls)
     for alone, call in pairs:
-        for local, tensor in call.module.named_parameters(recurse=False):
+        for local, tensor in call.parameters.items():
             if local in call.layer_type.forms and call.edge.node in batch.graph.nodes:
                 calls_of.setdefault(id(tensor), []).append((local, alone, call))
     return {
@@ -166,7 +166,7 @@ def _plan_one(
         return Plan(())
     if tensor.is_complex():
         return None
-    if any(call.edge.node in chosen for _, _, call in calls):
+    if any(call.hooked or call.edge.node in chosen for _, _, call in calls):
         return None
     found = [_call(local, alone, call, batch, examples) for local, alone, call in calls]
     uses = tuple(use for use in found if use is not None)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from gnoise.collect.per_example.graph import Graph
 from gnoise.collect.per_example.loop import norm
@@ -53,16 +54,19 @@ def terms_of(graph: Graph, parameters: Mapping[str, nn.Parameter], *, scale: flo
     """
     found = dict.fromkeys(parameters, 0.0)
 
-    def adder(name: str) -> Callable[[tuple[Tensor | None, ...]], None]:
+    def adder(names: list[str]) -> Callable[[tuple[Tensor | None, ...]], None]:
         def add(grads: tuple[Tensor | None, ...]) -> None:
-            for grad in grads:
-                if grad is not None:
-                    found[name] = math.hypot(found[name], float(norm(grad.detach())) / scale)
+            here = math.hypot(*(float(norm(grad.detach())) / scale for grad in grads if grad is not None))
+            for name in names:
+                found[name] = math.hypot(found[name], here)
 
         return add
 
-    uses = [(name, use) for name, tensor in parameters.items() for use in graph.uses_of(tensor)]
-    handles = [use.node.register_prehook(adder(name)) for name, use in uses]
+    users: dict[Node, list[str]] = {}
+    for name, tensor in parameters.items():
+        for use in graph.uses_of(tensor):
+            users.setdefault(use.node, []).append(name)
+    handles = [node.register_prehook(adder(names)) for node, names in users.items()]
     try:
         yield found
     finally:

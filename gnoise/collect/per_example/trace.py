@@ -23,6 +23,7 @@ class Call:
 
     Attributes:
         module: that was called.
+        parameters: that it held then; ``torch.func.functional_call`` lends it others.
         layer_type: what is known of it.
         x: its input, until it is no longer needed.
         version: of the input when it was read: a later write in place would show.
@@ -30,9 +31,11 @@ class Call:
         x_shape: of the input.
         shape: of the output.
         holds: whether the module did what its type says.
+        handle: of the hook that is told the gradient of its output.
     """
 
     module: nn.Module
+    parameters: Mapping[str, Tensor]
     layer_type: LayerType
     x: Tensor | None
     version: int
@@ -40,6 +43,13 @@ class Call:
     x_shape: tuple[int, ...]
     shape: tuple[int, ...]
     holds: bool
+    handle: RemovableHandle | None = None
+
+    @property
+    def hooked(self) -> bool:
+        """Whether the loss's own code hooked the output as well, and so changes the gradient after we have seen it."""
+        hooks = None if self.handle is None else self.handle.hooks_dict_ref()
+        return hooks is not None and len(hooks) > 1
 
 
 @dataclass(frozen=True)
@@ -49,21 +59,18 @@ class Trace:
     Attributes:
         loss: the scalar.
         calls: of known layers, in order.
-        graph: behind the loss.
-        handles: of hooks on the graph; until they are removed, graph and calls keep each other alive.
+        graph: behind the loss; until the calls' hooks are removed, it and they keep each other alive.
     """
 
     loss: Tensor
     calls: list[Call]
     graph: Graph
-    handles: list[RemovableHandle]
 
 
 @dataclass
 class _Recorder:
     on_grad: OnGrad | None
     calls: list[Call] = field(default_factory=list)
-    handles: list[RemovableHandle] = field(default_factory=list)
 
     def note(self, layer_type: LayerType) -> Callable[..., None]:
         """Make the forward hook for modules of one type."""
@@ -74,6 +81,7 @@ class _Recorder:
                 return
             call = Call(
                 module=module,
+                parameters=dict(module.named_parameters(recurse=False)),
                 layer_type=layer_type,
                 x=x.detach(),
                 version=x._version,
@@ -86,7 +94,7 @@ class _Recorder:
             if self.on_grad is None:
                 call.x = None
             else:
-                self.handles.append(output.register_hook(_bind(self.on_grad, call)))
+                call.handle = output.register_hook(_bind(self.on_grad, call))
 
         return hook
 
@@ -107,7 +115,7 @@ def trace(
     recorder = _Recorder(on_grad)
     with _hooked(types, recorder), torch.enable_grad():
         value = scalar_loss(loss(module, batch))
-    return Trace(value, recorder.calls, graph_of(value), recorder.handles)
+    return Trace(value, recorder.calls, graph_of(value))
 
 
 @contextmanager
