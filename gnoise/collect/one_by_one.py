@@ -10,7 +10,7 @@ from torch import Tensor
 from gnoise.collect.draw import Draw
 from gnoise.collect.layers import Parameter
 from gnoise.collect.per_example.graph import graph_of
-from gnoise.collect.per_example.loop import norm
+from gnoise.collect.per_example.loop import dense, norm
 from gnoise.collect.per_example.rounding import terms_of
 from gnoise.collect.per_example.surroundings import run_eagerly
 from gnoise.collect.workload import Batch, Workload, example_of, examples_in
@@ -92,6 +92,9 @@ class OneByOne:
                     f"requires_grad={loss.requires_grad}; try --loss module:function returning the mean loss"
                 )
             loss.backward()
+        for parameter in self._parameters:
+            if parameter.tensor.grad is not None:  # sparse where an embedding makes it so
+                parameter.tensor.grad = dense(parameter.tensor.grad, parameter.tensor)
         return loss.detach()
 
     def _hook(self, row: int):
@@ -104,7 +107,7 @@ class OneByOne:
                     "reentrant activation checkpointing gives it; try use_reentrant=False"
                 )
             self._fired.add(row)
-            self._sq_norms_LE[row, self._example] = norm(grad.detach()).double().square()
+            self._sq_norms_LE[row, self._example] = norm(dense(grad.detach(), grad)).double().square()
 
         return measure
 

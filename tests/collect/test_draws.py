@@ -126,6 +126,18 @@ def test_draws_in_half_precision_are_added_up_in_float32(half: torch.dtype) -> N
     assert draw.example_sq_norms.shape == (2, examples)
 
 
+def test_sparse_gradients_are_written_out() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Embedding(7, 4, sparse=True), nn.Linear(4, 2))
+    batch = torch.randint(0, 7, (5, 3))
+    assert_same_draws(module, lambda m, b: m(b).square().mean(), batch, in_one_pass=False)
+    workload = Workload(module, lambda m, b: m(b).square().mean(), token_batches())
+    _, grads = drawn(OneByOne(workload, trainable_parameters(module)), trainable_parameters(module), batch)
+    expected = torch.autograd.grad(module(batch).square().mean(), list(module.parameters()))
+    for grad, other in zip(grads, expected, strict=True):
+        torch.testing.assert_close(grad, other.to_dense() if other.is_sparse else other)
+
+
 def test_only_the_chosen_parameters_are_differentiated() -> None:
     torch.manual_seed(0)
     module = TiedModel()

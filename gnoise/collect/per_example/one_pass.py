@@ -196,7 +196,8 @@ def _backward(
     if gradient is Gradient.NONE:
         return {}
     grads = {name: dense(grad, tensor) for (name, tensor), grad in zip(asked.items(), found, strict=False)}
-    return grads if scale == 1.0 else {name: grad.to(_wide(grad)) / scale for name, grad in grads.items()}
+    grads = {name: grad.to(_wide(grad)) for name, grad in grads.items()}  # for parts of a batch are added up
+    return grads if scale == 1.0 else {name: grad / scale for name, grad in grads.items()}
 
 
 def _agreeing(accounts: _Accounts, grads: Mapping[str, Tensor], terms: Mapping[str, float]) -> set[str]:
