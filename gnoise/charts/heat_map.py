@@ -30,7 +30,7 @@ MAX_LAYERS = 20
 _NAME_LENGTH = 34
 STYLE = """
 .gn-heat {border-collapse: separate; border-spacing: 2px; width: 100%; table-layout: fixed; font-size: 0.78rem;
-  line-height: 1.2; font-variant-numeric: tabular-nums}
+  line-height: 1.2; font-variant-numeric: tabular-nums; print-color-adjust: exact}
 .gn-heat th, .gn-heat td {border: 0; padding: 0.1rem 0.2rem; overflow-wrap: normal; vertical-align: middle}
 .gn-heat td {text-align: center; background: rgba(127, 127, 127, 0.10)}
 .gn-heat thead th {text-align: center; vertical-align: bottom; font-weight: 600}
