@@ -134,6 +134,8 @@ def _why(
     warnings = [r for r in recommendations if r.layer is None and r.severity is not Severity.INFO]
     lines = [] if state is RunState.COMPLETE else [_unfinished(info, model, state)]
     lines += [r.reason for r in warnings]
+    active = [r for r in recommendations if r.remedy is not Remedy.NONE and r.layer is not None]
+    lines += _gains(info, active, evidence)
     if info.examples is not None and info.draws * info.examples_per_draw > info.examples:
         lines.append(
             f"only {info.examples} examples were there for {info.draws * info.examples_per_draw} to draw: "
@@ -151,14 +153,16 @@ def _why(
         if name in model and name not in told and model[name].value != 0
     ]
     lines += _tails(estimates) + answer_lines(verdicts)
-    active = [r for r in recommendations if r.remedy is not Remedy.NONE and r.layer is not None]
+    return tuple(lines)
+
+
+def _gains(info: RunInfo, active: Sequence[Recommendation], evidence: Sequence[Evidence]) -> list[str]:
+    """Say what remedies would buy the model, then the first of the layers that have one."""
     told = [_told(r) for r in active[:_SHOWN]]
     of_model, words = ladder_line(evidence, info=info), judged_words(info)
-    lines += [of_model] if of_model else [f"remedies are{words.removeprefix(',')}"] if words and told else []
-    lines += told
-    if len(active) > _SHOWN:
-        lines.append(f"and {len(active) - _SHOWN} more layers")
-    return tuple(lines)
+    lines = [of_model] if of_model else [f"remedies are{words.removeprefix(',')}"] if words and told else []
+    more = len(active) - _SHOWN
+    return [*lines, *told, *([f"and {more} more layers"] if more > 0 else [])]
 
 
 def _told(recommendation: Recommendation) -> str:

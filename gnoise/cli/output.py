@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from gnoise.trials import Progress as TrialProgress
 
 _PIPE_WIDTH = 120
+_LABEL = 7
+_LINES = 19
+"""Of verdict, why and next together: what is seen at once of a terminal of 24 lines."""
+_WIDE = 100
+"""Columns of a terminal in which the table has all of its own."""
 _ROWS = 8
 _COLUMNS = (
     ("b_simple", "noise scale"),
@@ -31,6 +36,7 @@ _COLUMNS = (
     ("averaging_slope", "averaging"),
     ("spike_ratio", "spikes"),
 )
+_OF_NARROW = ("b_simple", "alpha_draws")
 
 
 def result_console() -> Console:
@@ -105,34 +111,63 @@ def print_trial(console: Console, trial: Trial) -> None:
     )
 
 
-def print_summary(console: Console, summary: Summary) -> None:
-    """Print Verdict / Why / Next."""
-    for title, lines in (("Verdict", (summary.headline,)), ("Why", summary.why), ("Next", summary.next)):
+def print_summary(console: Console, summary: Summary, *, more: str = "") -> None:
+    """Print Verdict / Why / Next, on one screen where there is a command that shows the rest.
+
+    Args:
+        console: to print on; its width says how many lines there are.
+        summary: what to print.
+        more: command that prints what was folded away; empty to fold nothing.
+    """
+    why = _folded(console, summary, more) if more else summary.why
+    for title, lines in (("Verdict", (summary.headline,)), ("Why", why), ("Next", summary.next)):
         for number, line in enumerate(lines):
             label = title if number == 0 else ""
             row = Table.grid(padding=(0, 1))
-            row.add_column(width=7, style="bold", no_wrap=True)
+            row.add_column(width=_LABEL, style="bold", no_wrap=True)
             row.add_column(overflow="fold")
             row.add_row(label, Text(line, style="bold" if title == "Verdict" else ""))
             console.print(row)
 
 
+def _folded(console: Console, summary: Summary, more: str) -> tuple[str, ...]:
+    """Keep as many reasons, the first ones, as leave the whole within a screen."""
+    room = _LINES - _height(console, (summary.headline, *summary.next))
+    if _height(console, summary.why) <= room:
+        return summary.why
+    kept = len(summary.why) - 1
+    while kept > 1 and _height(console, summary.why[:kept]) >= room:
+        kept -= 1
+    left = len(summary.why) - kept
+    return (*summary.why[:kept], f"… {left} more: {more}")
+
+
+def _height(console: Console, lines: Sequence[str]) -> int:
+    """Count the lines on the screen, a label of seven and a blank before each."""
+    return sum(len(Text(line).wrap(console, console.width - _LABEL - 1)) for line in lines)
+
+
 def layer_table(
-    layers: Sequence[Layer], estimates: Sequence[Estimate], recommendations: Sequence[Recommendation]
+    layers: Sequence[Layer],
+    estimates: Sequence[Estimate],
+    recommendations: Sequence[Recommendation],
+    *,
+    rows: int = _ROWS,
+    width: int = _PIPE_WIDTH,
 ) -> Table:
-    """Table of the layers that matter: those with a remedy first, then the noisiest."""
+    """Table of the layers that matter: those with a remedy first, then the noisiest; fewer columns where narrow."""
+    columns = [each for each in _COLUMNS if width >= _WIDE or each[0] in _OF_NARROW]
     by_key = {(e.layer, e.quantity): e for e in estimates}
     remedies = {r.layer: r for r in recommendations}
-    chosen = sorted(layers, key=lambda layer: _importance(layer, by_key, remedies), reverse=True)[:_ROWS]
+    chosen = sorted(layers, key=lambda layer: _importance(layer, by_key, remedies), reverse=True)[:rows]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("layer", overflow="ellipsis", no_wrap=True, min_width=20, max_width=40)
-    for _, title in _COLUMNS:
+    table.add_column("layer", overflow="ellipsis", no_wrap=True, min_width=20, max_width=40 if width >= _WIDE else 36)
+    for _, title in columns:
         table.add_column(title, no_wrap=True, overflow="ellipsis")
     table.add_column("remedy", no_wrap=True, min_width=12)
     for layer in chosen:
         cells = [
-            compact(by_key.get((layer.name, quantity)), signed=quantity == "averaging_slope")
-            for quantity, _ in _COLUMNS
+            compact(by_key.get((layer.name, quantity)), signed=quantity == "averaging_slope") for quantity, _ in columns
         ]
         remedy = remedies.get(layer.name)
         table.add_row(Text(layer.name), *cells, "–" if remedy is None else str(remedy.remedy))
@@ -144,11 +179,16 @@ def print_layers(
     layers: Sequence[Layer],
     estimates: Sequence[Estimate],
     recommendations: Sequence[Recommendation],
+    *,
+    every: bool = False,
 ) -> None:
-    """Print the table of layers and how many it leaves out."""
-    console.print(Padding(layer_table(layers, estimates, recommendations), (1, 0, 0, 0)))
-    if len(layers) > _ROWS:
-        console.print(f"… and {len(layers) - _ROWS} more layers; ± is the larger half of the 95% interval", style="dim")
+    """Print the table of layers, how many it leaves out, and what its numbers are."""
+    rows = len(layers) if every else _ROWS
+    console.print(
+        Padding(layer_table(layers, estimates, recommendations, rows=rows, width=console.width), (1, 0, 0, 0))
+    )
+    left = f"… and {len(layers) - rows} more layers; " if len(layers) > rows else ""
+    console.print(f"{left}± is the larger half of the 95% interval", style="dim")
 
 
 def print_batch_cost(console: Console, info: RunInfo, estimates: Sequence[Estimate]) -> None:

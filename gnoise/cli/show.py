@@ -12,21 +12,31 @@ def show(
         str | None, typer.Argument(help="One layer, by name; the whole run without.", show_default=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every reason, every layer, and what other batches cost.")
+    ] = False,
 ) -> None:
-    """Show a run's verdict, its layers, or every number of one layer.
+    """Show a run's verdict and the layers that matter on one screen, all of it, or every number of one layer.
 
     Example:  gnoise show gpt-docs.gnoise transformer.wte.weight
     """
     if json:
         _print_json(run, layer)
     elif layer is None:
-        show_run(run)
+        show_run(run, every=every)
     else:
         _show_layer(run, layer)
 
 
-def show_run(path: Path) -> None:
-    """Print verdict and layer table of a run file to stdout."""
+def show_run(path: Path, *, every: bool = False) -> None:
+    """Print verdict and layer table of a run file to stdout.
+
+    Args:
+        path: of the run file.
+        every: fold nothing, and add what other batches cost.
+    """
+    import shlex
+
     from gnoise.charts.summary import summary
     from gnoise.cli.output import print_batch_cost, print_layers, print_summary, result_console
     from gnoise.runfile import open_run
@@ -37,9 +47,11 @@ def show_run(path: Path) -> None:
         print_summary(
             console,
             summary(run.info, estimates, run.verdicts, recommendations, run.evidence, run=str(path), state=run.state),
+            more="" if every else f"gnoise show {shlex.quote(str(path))} --all",
         )
-        print_layers(console, run.layers, estimates, recommendations)
-        print_batch_cost(console, run.info, estimates)
+        print_layers(console, run.layers, estimates, recommendations, every=every)
+        if every:
+            print_batch_cost(console, run.info, estimates)
 
 
 def _print_json(path: Path, layer: str | None) -> None:

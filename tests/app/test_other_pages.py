@@ -47,3 +47,4 @@ def test_about_tells_the_command_and_all_the_rest(full_run: Path) -> None:
     assert test.code[0].value.startswith("gnoise profile")
     told = dict(test.dataframe[0].value.itertuples(index=False, name=None))
     assert {"checkpoint sha256", "data", "seed", "versions", "state"} <= told.keys()
+    assert "optimizer" in told["judged under"]

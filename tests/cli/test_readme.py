@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gnoise.charts.summary import summary
+from gnoise.runfile import open_run
 from tests.cli.conftest import Run
+from tests.cli.test_output import printed
 
 ROOT = Path(__file__).resolve().parents[2]
 TOUR = (ROOT / "README.md").read_text("utf-8").partition("## Five minutes")[2].partition("\n## ")[0]
@@ -50,3 +53,6 @@ def test_every_sample_is_profiled_without_a_flag(gnoise: Run, sample: str, monke
     result = gnoise("profile", ROOT / "sample_checkpoints" / sample, "-o", "run.gnoise")
     assert result.code == 0, result.err
     assert result.out.startswith("Verdict")
+    with open_run("run.gnoise") as run:
+        said = summary(run.info, run.estimates, run.verdicts, run.recommendations, run.evidence, run="run.gnoise")
+    assert len(printed(said, width=80)) < 20
