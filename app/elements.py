@@ -15,6 +15,7 @@ from gnoise.charts.chart import Chart, Grid
 from gnoise.charts.tables import call, evidence
 from gnoise.charts.tiles import Tile
 from gnoise.records import Recommendation, Remedy, Status
+from gnoise.rules.matters import saving_words
 
 from .findings import recommendations_file
 
@@ -153,4 +154,5 @@ def _gain(recommendation: Recommendation) -> str:
     low, high = recommendation.gain_low, recommendation.gain_high
     if low is None or high is None:
         return "not measured; try it both ways before trusting it"
-    return f"{recommendation.gain or low:.2f} times the progress per step (95% interval {low:.2f} to {high:.2f})"
+    gain = f"{recommendation.gain or low:.2f} times the progress per step (95% interval {low:.2f} to {high:.2f})"
+    return ", ".join(filter(None, (gain, saving_words(recommendation))))

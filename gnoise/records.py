@@ -248,6 +248,11 @@ class Evidence:
         q_value: the same, adjusted for the number of layers; ``None`` for the model.
         n: draws behind it.
         status: ``OK``, or why there is no gain.
+        tokens_saved: share of the tokens to equal loss that the gain stands for; ``None`` without a gain, for a larger
+            batch, and in runs of before it was asked.
+        tokens_saved_low: lower end of its 95% interval, which allows for how far trials were from such predictions,
+            unlike that of the gain.
+        tokens_saved_high: upper end.
     """
 
     layer: str | None
@@ -266,6 +271,9 @@ class Evidence:
     n: int
     status: Status
     q_value: float | None = None
+    tokens_saved: float | None = None
+    tokens_saved_low: float | None = None
+    tokens_saved_high: float | None = None
 
 
 class Severity(StrEnum):
@@ -294,6 +302,9 @@ class Recommendation:
         gain: the expected gain itself.
         alternatives: how the other remedies did, a line each, the runner-up first.
         unless: what would change this advice.
+        tokens_saved: share of the tokens to equal loss that is expected to be saved; ``None`` as of :class:`Evidence`.
+        tokens_saved_low: lower end of its calibrated interval.
+        tokens_saved_high: upper end.
     """
 
     scope: str
@@ -309,3 +320,6 @@ class Recommendation:
     gain: float | None = None
     alternatives: tuple[str, ...] = ()
     unless: str = ""
+    tokens_saved: float | None = None
+    tokens_saved_low: float | None = None
+    tokens_saved_high: float | None = None

@@ -47,7 +47,8 @@ def render(run: Run) -> None:
         _show_code(run)
     st.caption(
         "A gain is the progress per step at these weights, as a ratio to no remedy, from the recorded draws passed "
-        f"through remedy and optimizer{judged_words(run.info)}; a trial says what it is worth in tokens."
+        f"through remedy and optimizer{judged_words(run.info)}, with the interval of these draws; that of tokens saved "
+        "allows for how far trials were from such predictions. A trial of your own says what it is worth."
     )
 
 

@@ -7,12 +7,13 @@ import plotly.graph_objects as go
 
 from gnoise.charts.chart import GREY, Chart, style
 from gnoise.records import Evidence, EvidenceRole, RunInfo, Status
-from gnoise.rules.matters import MATTERS, surely_matters
+from gnoise.rules.matters import MATTERS, saving_words, surely_matters
 from gnoise.stats.evidence import judged_under
 
 _BLUE, _ORANGE = "rgb(43, 140, 190)", "rgb(230, 97, 1)"
 _BATCH = "batch"
 _COLUMNS = ["remedy", "setting", "gain", "low", "high", "bias_floor", "as_a_batch_times", "p_value", "q_value"]
+_SAVED = ["tokens_saved", "tokens_saved_low", "tokens_saved_high"]
 
 
 def ladder(evidence: Sequence[Evidence], *, layer: str | None, info: RunInfo | None = None) -> Chart:
@@ -24,7 +25,7 @@ def ladder(evidence: Sequence[Evidence], *, layer: str | None, info: RunInfo | N
         info: of the run, which says under which optimizer that is; left out, nothing is said of it.
     """
     rungs, anchors = _rungs(evidence, layer), _anchors(evidence, layer)
-    table = pd.DataFrame([_record(each) for each in [*rungs, *anchors]], columns=_COLUMNS)
+    table = pd.DataFrame([_record(each) for each in [*rungs, *anchors]], columns=[*_COLUMNS, *_SAVED])
     finding = ladder_sentence(evidence, layer=layer, info=info)
     if not rungs:
         return Chart(style(go.Figure(), 120), finding, table)
@@ -49,11 +50,12 @@ def ladder_sentence(evidence: Sequence[Evidence], *, layer: str | None, info: Ru
     ruler = "" if doubled is None else f" Twice the batch would buy {doubled:.2f} times."
     interval = f"95% interval {best.low:.2f} to {best.high:.2f}"
     gain = f"{best.gain:.2f} times the progress per step ({interval})"
+    saved = f"; {words}" if (words := saving_words(best)) else ""
     if surely_matters(best):
         as_much = "" if best.batch is None else f", as much as {best.batch:.1f} times the batch"
-        return f"{best.remedy} ({best.setting}) pays: {gain}{as_much}{under}."
+        return f"{best.remedy} ({best.setting}) pays: {gain}{as_much}{under}{saved}."
     surely = "" if best.high < MATTERS else " surely"
-    return f"Nothing{surely} pays: the best, {best.remedy}, buys {gain}{under}.{ruler}"
+    return f"Nothing{surely} pays: the best, {best.remedy}, buys {gain}{under}{saved}.{ruler}"
 
 
 def judged_words(info: RunInfo | None) -> str:
@@ -77,13 +79,14 @@ def ladder_line(evidence: Sequence[Evidence], *, info: RunInfo | None = None) ->
     best = next((each for each in evidence if each.layer is None and each.role is EvidenceRole.BEST), None)
     if best is None or best.gain is None or best.low is None or best.high is None:
         return ""
-    gain = f"×{best.gain:.2f} progress a step ({best.low:.2f} to {best.high:.2f})"
+    gain = f"×{best.gain:.2f} progress a step ({best.low:.2f} to {best.high:.2f}){under}"
+    gain = ", ".join(filter(None, (gain, saving_words(best))))
     if surely_matters(best):
-        return f"whole model: {best.remedy} ({best.setting}) pays, {gain}{under}"
+        return f"whole model: {best.remedy} ({best.setting}) pays, {gain}"
     doubled = next((each.gain for each in _anchors(evidence, None) if each.params.get("times") == 2.0), None)
     ruler = "" if doubled is None else f", twice the batch ×{doubled:.2f}"
     surely = "" if best.high < MATTERS else " surely"
-    return f"whole model: no remedy{surely} pays; best {best.remedy}, {gain}{under}{ruler}"
+    return f"whole model: no remedy{surely} pays; best {best.remedy}, {gain}{ruler}"
 
 
 def ladder_table(evidence: Sequence[Evidence], *, layer: str | None) -> list[tuple[str, str, str, str, str]]:
@@ -120,14 +123,15 @@ def _anchors(evidence: Sequence[Evidence], layer: str | None) -> list[Evidence]:
 
 def _record(each: Evidence) -> tuple[object, ...]:
     numbers = (each.gain, each.low, each.high, each.bias_floor, each.batch, each.p_value, each.q_value)
-    return (each.remedy, each.setting, *numbers)
+    saved = (each.tokens_saved, each.tokens_saved_low, each.tokens_saved_high)
+    return (each.remedy, each.setting, *numbers, *saved)
 
 
 def _draw(rungs: Sequence[Evidence], anchors: Sequence[Evidence]) -> go.Figure:
     figure = go.Figure()
     names = [each.remedy for each in rungs]
     gains = [each.gain or 0.0 for each in rungs]
-    sure = [each.low is not None and each.low >= MATTERS for each in rungs]
+    sure = [surely_matters(each) for each in rungs]
     figure.add_scatter(
         x=gains,
         y=names,

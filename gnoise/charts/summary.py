@@ -9,6 +9,7 @@ from gnoise.charts.ladder import judged_words, ladder_line
 from gnoise.charts.phrases import interval, number, plural, sentence
 from gnoise.records import Estimate, Evidence, Recommendation, Remedy, RunInfo, RunState, Severity, Status, Verdict
 from gnoise.rules.diagnosis import SLOPE
+from gnoise.rules.matters import saving_words
 from gnoise.rules.none_needed import averaging_suffices
 
 _SHOWN = 3
@@ -99,7 +100,10 @@ def _model_words(recommendation: Recommendation, examples: str) -> str:
             f"read them first{then}."
         )
     if gain is not None:
-        return f"{recommendation.remedy} for the whole model would have bought {gain:.2f} times the progress per step."
+        return (
+            f"{recommendation.remedy} for the whole model would have bought {gain:.2f} times the progress per step"
+            f"{_saving(recommendation)}."
+        )
     return f"A few draws are up to {value:.1f} times as loud as the median: {recommendation.remedy} the whole model."
 
 
@@ -172,8 +176,12 @@ def _told(recommendation: Recommendation) -> str:
     low, high = recommendation.gain_low or 0.0, recommendation.gain_high or 0.0
     return (
         f"{recommendation.layer}: {recommendation.remedy} would have bought {recommendation.gain:.2f} times the "
-        f"progress per step (95% interval {low:.2f} to {high:.2f})"
+        f"progress per step (95% interval {low:.2f} to {high:.2f}){_saving(recommendation)}"
     )
+
+
+def _saving(recommendation: Recommendation) -> str:
+    return f", {words}" if (words := saving_words(recommendation)) else ""
 
 
 def _unfinished(info: RunInfo, model: dict[str, Estimate], state: RunState) -> str:

@@ -85,7 +85,8 @@ def recommendations_document(run: Run) -> Document:
 
 def run_document(info: RunInfo, *, state: str) -> Document:
     """What was run, as JSON."""
-    return {"state": str(state), **asdict(info)}
+    rests_on = f"a path of {info.path_steps} steps" if info.path_steps else "frozen weights"
+    return {"state": str(state), **asdict(info), "evidence_rests_on": rests_on}
 
 
 def trial_document(trial: Trial) -> Document:
@@ -175,6 +176,9 @@ def _gain(evidence: Evidence) -> Document:
         "high": evidence.high,
         "bias_floor": evidence.bias_floor,
         "batch": evidence.batch,
+        "tokens_saved": evidence.tokens_saved,
+        "tokens_saved_low": evidence.tokens_saved_low,
+        "tokens_saved_high": evidence.tokens_saved_high,
         "p_value": evidence.p_value,
         "q_value": evidence.q_value,
         "n": evidence.n,
@@ -244,6 +248,9 @@ def _recommendation(recommendation: Recommendation) -> Document:
         "gain_low": recommendation.gain_low,
         "gain_high": recommendation.gain_high,
         "gain": recommendation.gain,
+        "tokens_saved": recommendation.tokens_saved,
+        "tokens_saved_low": recommendation.tokens_saved_low,
+        "tokens_saved_high": recommendation.tokens_saved_high,
         "alternatives": [*recommendation.alternatives],
         "unless": recommendation.unless,
         "because": [_estimate(e) for e in recommendation.because],

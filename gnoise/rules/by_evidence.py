@@ -2,7 +2,7 @@
 
 from gnoise.records import Evidence, Recommendation, Remedy, Severity, Status
 from gnoise.rules.diagnosis import diagnose
-from gnoise.rules.matters import MATTERS, surely_matters
+from gnoise.rules.matters import SAVES, saving_words, surely_gains, surely_matters
 from gnoise.rules.rule import Findings
 
 MUCH = 1.5
@@ -44,17 +44,17 @@ def recommend(findings: Findings) -> Recommendation | None:
         severity=Severity.CRITICAL if (best.low or 0.0) >= MUCH else Severity.WARNING,
         evidence=best,
         alternatives=alternatives(findings, best),
-        unless=f"it would be none if its gain were not surely above {MATTERS:g}: {findings.basis(best.n)}; profile "
+        unless=f"it would be none if it did not surely save {SAVES:.0%} of tokens: {findings.basis(best.n)}; profile "
         "again at another moment of the training, and let a trial decide",
     )
 
 
 def gain_words(evidence: Evidence) -> str:
-    """``1.31 times the progress per step of no remedy (95% interval 1.22 to 1.40), as a batch 1.9 times as large``."""
+    """Say a gain with its interval, the batch that buys as much, and what it is worth in tokens."""
     words = f"{evidence.gain:.2f} times the progress per step of no remedy (95% interval {_interval(evidence)})"
     if evidence.batch is not None and evidence.batch >= 1.0:
-        return f"{words}, as a batch {evidence.batch:.1f} times as large would"
-    return words
+        words = f"{words}, as a batch {evidence.batch:.1f} times as large would"
+    return ": ".join(filter(None, (words, saving_words(evidence))))
 
 
 def alternatives(findings: Findings, chosen: Evidence | None) -> tuple[str, ...]:
@@ -81,10 +81,16 @@ def _why_not(other: Evidence, chosen: Evidence | None) -> str:
     elif chosen is not None:
         verdict = "helps less"
     else:
-        verdict = "helps" if surely_matters(other) else "helps, too little to matter"
+        verdict = _how_much(other)
     lost = 0.0 if other.bias_floor is None else 1.0 - other.bias_floor
     floor = f"; with no noise at all it would cost {lost:.0%}" if lost > _DISTORTS else ""
     return f"{other.remedy} ({other.setting}): {other.gain:.2f} ({_interval(other)}), {verdict}{floor}"
+
+
+def _how_much(evidence: Evidence) -> str:
+    if surely_matters(evidence):
+        return "helps"
+    return "helps these draws, not surely a training" if surely_gains(evidence) else "helps, too little to matter"
 
 
 def _ruler(anchor: Evidence) -> str:

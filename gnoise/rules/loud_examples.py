@@ -2,7 +2,7 @@
 
 from gnoise.records import Recommendation, Remedy, Severity
 from gnoise.rules.by_evidence import alternatives, gain_words
-from gnoise.rules.matters import MATTERS, surely_matters
+from gnoise.rules.matters import SAVES, surely_matters
 from gnoise.rules.rule import Findings
 
 LOUD = 3.0
@@ -40,11 +40,11 @@ def recommend(findings: Findings) -> Recommendation | None:
     if not surely_matters(best):
         return findings.recommendation(
             Remedy.NONE,
-            f"{words}; in these draws bounding them would buy next to nothing ({best.remedy}: {gain_words(best)})",
+            f"{words}; that bounding them saves tokens is not sure ({best.remedy}: {gain_words(best)})",
             *because,
             severity=Severity.WARNING,
             alternatives=alternatives(findings, None),
-            unless=f"a remedy whose gain is surely above {MATTERS:g}",
+            unless=f"a remedy that surely saves {SAVES:.0%} of tokens",
         )
     return findings.recommendation(
         Remedy(best.remedy),

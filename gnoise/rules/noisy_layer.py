@@ -3,7 +3,7 @@
 from gnoise.formulas import lr_multiplier
 from gnoise.records import Recommendation, Remedy, Severity
 from gnoise.rules.by_evidence import alternatives, gain_words
-from gnoise.rules.matters import MATTERS, rates_judged, slower
+from gnoise.rules.matters import SAVES, rates_judged, slower, surely_matters
 from gnoise.rules.noise_ratio import RATIO, NoiseRatio, noise_ratio
 from gnoise.rules.rule import Findings
 
@@ -21,7 +21,7 @@ def recommend(findings: Findings) -> Recommendation | None:
         LANTON, arXiv 2510.14009.
     """
     ratio, pays = noise_ratio(findings), slower(findings)
-    if pays is not None:
+    if pays is not None and surely_matters(pays):
         return findings.recommendation(
             Remedy.LAYERWISE_LR,
             f"{_words(ratio)}the step it takes is mostly noise, and a learning rate {pays.params['lr_multiplier']} "
@@ -32,7 +32,7 @@ def recommend(findings: Findings) -> Recommendation | None:
             severity=Severity.WARNING,
             evidence=pays,
             alternatives=alternatives(findings, pays),
-            unless=f"it would be none if the model's gain were not surely above {MATTERS:g}: "
+            unless=f"it would be none if it did not surely save {SAVES:.0%} of the model's tokens: "
             f"{findings.basis(pays.n)}; profile again at another moment of the training, and let a trial decide",
         )
     if findings.judged or rates_judged(findings) or ratio is None or ratio.low < RATIO:

@@ -3,7 +3,7 @@
 from gnoise.records import Estimate, Evidence, Recommendation, Remedy, Status
 from gnoise.rules.by_evidence import alternatives
 from gnoise.rules.diagnosis import SLOPE, SPIKE
-from gnoise.rules.matters import MATTERS
+from gnoise.rules.matters import MATTERS, SAVES, saving_words
 from gnoise.rules.rule import Findings
 
 _MODEL_EVIDENCE = ("spike_ratio", "example_spike_ratio", "b_simple")
@@ -27,7 +27,7 @@ def recommend(findings: Findings) -> Recommendation:
         alternatives=alternatives(findings, None),
         unless=""
         if best is None or best.gain is None
-        else f"a remedy whose gain is surely above {MATTERS:g}: {findings.basis(best.n)}",
+        else f"a remedy that surely saves {SAVES:.0%} of tokens: {findings.basis(best.n)}",
     )
 
 
@@ -43,10 +43,8 @@ def _evidence_words(best: Evidence | None, judged: str) -> str:
         return f"what a remedy would buy cannot be told: {best.status.advice}"
     interval = f"{best.low:.2f} to {best.high:.2f}"
     surely = "" if best.high < MATTERS else " surely"
-    return (
-        f"no remedy{surely} matters: the best, {best.remedy}, would buy {best.gain:.2f} times as much "
-        f"({interval}){judged}"
-    )
+    gain = f"the best, {best.remedy}, would buy {best.gain:.2f} times as much ({interval}){judged}"
+    return f"no remedy{surely} matters: {': '.join(filter(None, (gain, saving_words(best))))}"
 
 
 def _model_reason(estimate: Estimate, spike: float) -> str:

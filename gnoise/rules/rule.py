@@ -119,6 +119,9 @@ class Findings:
             gain=None if evidence is None else evidence.gain,
             alternatives=alternatives,
             unless=unless,
+            tokens_saved=None if evidence is None else evidence.tokens_saved,
+            tokens_saved_low=None if evidence is None else evidence.tokens_saved_low,
+            tokens_saved_high=None if evidence is None else evidence.tokens_saved_high,
         )
 
 

@@ -202,7 +202,7 @@ class Run:
         estimates = self._estimates
         rows = self._query(
             "SELECT scope, layer, remedy, params, status, reason, because, severity, gain_low, gain_high, "
-            "gain, alternatives, unless "
+            "gain, alternatives, unless, tokens_saved, tokens_saved_low, tokens_saved_high "
             "FROM recommendation ORDER BY id"
         )
         return tuple(
@@ -220,8 +220,12 @@ class Run:
                 gain=gain,
                 alternatives=tuple(json.loads(others)),
                 unless=unless,
+                tokens_saved=saved[0],
+                tokens_saved_low=saved[1],
+                tokens_saved_high=saved[2],
             )
-            for scope, layer, remedy, params, status, reason, because, severity, low, high, gain, others, unless in rows
+            for scope, layer, remedy, params, status, reason, because, severity, *numbers in rows
+            for low, high, gain, others, unless, *saved in (numbers,)
         )
 
     @property

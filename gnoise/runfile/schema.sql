@@ -1,4 +1,4 @@
--- The gnoise run file, format 4. One SQLite database a run.
+-- The gnoise run file, format 5. One SQLite database a run.
 --
 -- application_id is 'gnoi'; user_version is the format. A reader refuses a newer format.
 -- Written in one transaction per block of draws, so that a kill at any moment leaves everything up
@@ -6,7 +6,7 @@
 -- JSON columns hold no NaN and no infinity; arrays never hold a value that was not finite.
 
 PRAGMA application_id = 0x676e6f69;
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
 
 -- 'info': gnoise.records.RunInfo; 'state': collecting, interrupted or complete;
 -- 'tokens': the text of each row of an embedding or head, [] without a tokenizer.
@@ -84,7 +84,9 @@ CREATE UNIQUE INDEX verdict_key ON verdict (coalesce(layer, ''), question);
 -- What one remedy would have bought one layer, as a ratio of progress per step to that of no remedy. `layer` is NULL
 -- for the whole model; `remedy` 'batch' is a larger batch, the ruler. `role` says how the setting was chosen: 'setting',
 -- not at all; 'remedy', on one half of the draws and judged on the other; 'best', likewise among all remedies.
--- `batch` is the batch, in multiples of the present one, that buys as much; NULL where none would.
+-- `batch` is the batch, in multiples of the present one, that buys as much; NULL where none would. `tokens_saved` is what
+-- the gain stands for in tokens; its interval allows for how far trials were from such predictions, that of the gain
+-- for sampling alone.
 CREATE TABLE evidence (
     id         INTEGER PRIMARY KEY,
     layer      TEXT REFERENCES layer (name),
@@ -103,6 +105,9 @@ CREATE TABLE evidence (
     q_value    REAL CHECK (q_value BETWEEN 0 AND 1),
     n          INTEGER NOT NULL,
     status     TEXT NOT NULL,
+    tokens_saved      REAL,
+    tokens_saved_low  REAL,
+    tokens_saved_high REAL,
     CHECK (gain IS NOT NULL OR status <> 'ok'),
     CHECK (gain IS NULL OR abs(gain) < 9e999)
 ) STRICT;
@@ -125,7 +130,10 @@ CREATE TABLE recommendation (
     gain_high    REAL,
     gain         REAL,
     alternatives TEXT NOT NULL CHECK (json_valid(alternatives)),
-    unless       TEXT NOT NULL
+    unless       TEXT NOT NULL,
+    tokens_saved      REAL,
+    tokens_saved_low  REAL,
+    tokens_saved_high REAL
 ) STRICT;
 
 -- Training both ways: the plan (gnoise.trial_records.TrialPlan), and one row for each training that has ended

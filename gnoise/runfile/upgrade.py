@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-FORMAT = 4
+FORMAT = 5
 
 
 def upgraded_copy(connection: sqlite3.Connection, version: int, target: str | Path = ":memory:") -> sqlite3.Connection:

@@ -163,12 +163,12 @@ def write_findings(
             ],
         )
         connection.executemany(
-            f"INSERT INTO evidence VALUES ({', '.join('?' * 17)})",
+            f"INSERT INTO evidence VALUES ({', '.join('?' * 20)})",
             [(i, *_evidence_row(each)) for i, each in enumerate(evidence, start=1)],
         )
         ids = {(e.layer, e.quantity): i for i, e in enumerate(estimates, start=1)}
         connection.executemany(
-            f"INSERT INTO recommendation VALUES ({', '.join('?' * 14)})",
+            f"INSERT INTO recommendation VALUES ({', '.join('?' * 17)})",
             [
                 (
                     i,
@@ -185,6 +185,9 @@ def write_findings(
                     r.gain,
                     json.dumps(r.alternatives),
                     r.unless,
+                    r.tokens_saved,
+                    r.tokens_saved_low,
+                    r.tokens_saved_high,
                 )
                 for i, r in enumerate(recommendations, start=1)
             ],
@@ -204,6 +207,7 @@ def _check(estimate: Estimate) -> None:
 def _check_evidence(evidence: Evidence) -> None:
     numbers = (evidence.gain, evidence.low, evidence.high, evidence.bias_floor)
     numbers += (evidence.batch, evidence.batch_low, evidence.batch_high)
+    numbers += (evidence.tokens_saved, evidence.tokens_saved_low, evidence.tokens_saved_high)
     if any(number is not None and not math.isfinite(number) for number in numbers):
         raise GnoiseError(f"expected finite evidence, got {evidence}; this is a bug")
     if evidence.gain is None and evidence.status == "ok":
@@ -228,6 +232,9 @@ def _evidence_row(evidence: Evidence) -> tuple[object, ...]:
         evidence.q_value,
         evidence.n,
         evidence.status,
+        evidence.tokens_saved,
+        evidence.tokens_saved_low,
+        evidence.tokens_saved_high,
     )
 
 

@@ -10,7 +10,7 @@ from tests.charts.records import INFO
 
 CLIP = Evidence(
     "h.0", "clip", "clip at 2 √v", {"coordinates": 2.0}, EvidenceRole.REMEDY, 1.31, 1.22, 1.40, 0.99, 1.9, 1.5, None,
-    1e-4, 64, Status.OK, 1e-3,
+    1e-4, 64, Status.OK, 1e-3, 0.24, 0.03, 0.4,
 )  # fmt: skip
 NORM = replace(
     CLIP, remedy="clip_norm", setting="2 median ‖g‖", gain=1.0, low=0.99, high=1.01, bias_floor=None, batch=None
@@ -23,7 +23,7 @@ def test_what_pays_is_said_drawn_and_tabled() -> None:
     chart = ladder(LADDER, layer="h.0")
     assert chart.finding == (
         "clip (clip at 2 √v) pays: 1.31 times the progress per step (95% interval 1.22 to 1.40), as much as 1.9 times "
-        "the batch."
+        "the batch; +24% of tokens saved (+3% to +40% if as far off as trials found)."
     )
     gains, floors = chart.figure.data[:2]
     assert list(gains.y) == ["clip", "clip_norm"]
@@ -36,10 +36,11 @@ def test_what_pays_is_said_drawn_and_tabled() -> None:
 
 
 def test_none_is_an_answer() -> None:
-    small = tuple(replace(e, gain=1.004, low=0.996, high=1.012) if e.remedy == "clip" else e for e in LADDER)
+    little = {"gain": 1.004, "low": 0.996, "high": 1.012} | {"tokens_saved": 0.004, "tokens_saved_low": -0.3}
+    small = tuple(replace(e, **little) if e.remedy == "clip" else e for e in LADDER)
     assert ladder_sentence(small, layer="h.0") == (
-        "Nothing pays: the best, clip, buys 1.00 times the progress per step (95% interval 1.00 to 1.01). Twice the "
-        "batch would buy 1.40 times."
+        "Nothing pays: the best, clip, buys 1.00 times the progress per step (95% interval 1.00 to 1.01); 0% of tokens "
+        "saved (-30% to +40% if as far off as trials found). Twice the batch would buy 1.40 times."
     )
     unsure = tuple(replace(e, low=0.9) if e.remedy == "clip" else e for e in LADDER)
     assert ladder_sentence(unsure, layer="h.0").startswith("Nothing surely pays")
@@ -47,11 +48,15 @@ def test_none_is_an_answer() -> None:
 
 def test_the_model_has_one_line() -> None:
     whole = [replace(each, layer=None) for each in LADDER]
-    assert ladder_line(whole) == "whole model: clip (clip at 2 √v) pays, ×1.31 progress a step (1.22 to 1.40)"
-    unsure = [replace(e, low=0.9) if e.remedy == "clip" else e for e in whole]
+    said = "×1.31 progress a step (1.22 to 1.40), +24% of tokens saved"
+    trials = "if as far off as trials found)"
+    assert ladder_line(whole) == f"whole model: clip (clip at 2 √v) pays, {said} (+3% to +40% {trials}"
+    unsure = [replace(e, tokens_saved_low=-0.1) if e.remedy == "clip" else e for e in whole]
     assert ladder_line(unsure) == (
-        "whole model: no remedy surely pays; best clip, ×1.31 progress a step (0.90 to 1.40), twice the batch ×1.40"
+        f"whole model: no remedy surely pays; best clip, {said} (-10% to +40% {trials}, twice the batch ×1.40"
     )
+    before = [replace(e, tokens_saved=None, tokens_saved_low=None) for e in whole]
+    assert ladder_line(before).startswith("whole model: no remedy surely pays; best clip, ×1.31 progress a step (1.22")
     assert ladder_line([replace(whole[0], gain=None, low=None, high=None, status=Status.ALL_ZERO)]) == ""
     assert ladder_line(LADDER) == ""
 

@@ -19,7 +19,7 @@ def gain(remedy: str, value: float | None, low: float | None = None, high: float
     params = {"coordinates": 2.0} if remedy == "clip" else {remedy: 1.5}
     return Evidence(
         layer, remedy, "its setting", params, role, value, low, high, 1.0, 1.6, 1.5, 1.7, q_value, 64, status,
-        None if layer is None else q_value,
+        None if layer is None else q_value, *(None if x is None else 1.0 - 1.0 / x for x in (value, low, high)),
     )  # fmt: skip
 
 

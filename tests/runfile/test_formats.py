@@ -44,7 +44,14 @@ def test_an_older_run_opens_and_is_left_as_it_was(path: Path, tmp_path: Path) ->
         assert run.recommendations[0].because == run.estimates
         assert run.samples("wte.weight").matrix is not None
         assert run.verdicts == ()
+        assert [each.tokens_saved for each in (*run.evidence, *run.recommendations) if each.tokens_saved] == []
     assert hashlib.sha256(old.read_bytes()).hexdigest() == before
+
+
+def test_evidence_of_before_tokens_were_asked_is_kept() -> None:
+    with open_run(GOLDEN / "format_4.gnoise") as run:
+        (kept,) = run.evidence
+    assert (kept.layer, kept.remedy, kept.gain, kept.n, kept.tokens_saved) == ("wte.weight", "clip", 1.2, 64, None)
 
 
 @every_format

@@ -179,6 +179,9 @@ def test_findings_are_replaced_whole_and_samples_left_alone(tmp_path: Path) -> N
         1.1,
         ("stabilize: 1.02",),
         "the interval reached 1",
+        0.09,
+        -0.2,
+        0.3,
     )
     write_findings(path, [because, estimate(None, Status.NO_SIGNAL, "grad_sq_norm")], [recommendation])
     with open_run(path) as run:
@@ -194,7 +197,7 @@ def test_findings_are_replaced_whole_and_samples_left_alone(tmp_path: Path) -> N
 
 EVIDENCE = Evidence(
     "wte.weight", "clip", "clip at 3 median |noise|", {"clip_value": 0.5}, EvidenceRole.REMEDY, 1.2, 1.1, 1.3, 0.99,
-    1.6, 1.4, None, 0.01, 64, Status.OK, 0.02,
+    1.6, 1.4, None, 0.01, 64, Status.OK, 0.02, 0.17, -0.1, 0.4,
 )  # fmt: skip
 
 
@@ -280,7 +283,7 @@ def test_a_newer_format_is_refused_naming_both(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 7")
     connection.close()
-    with pytest.raises(UserError, match=r"format 4 or older, but .* is format 7"):
+    with pytest.raises(UserError, match=r"format 5 or older, but .* is format 7"):
         open_run(path)
 
 

@@ -2,6 +2,7 @@
 
 from gnoise.stats.evidence.along_path import measure_along
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
+from gnoise.stats.evidence.calibration import MARGINS, calibrated
 from gnoise.stats.evidence.gain import BATCH, Gain, batch_gains, best_gain, equivalent_batch, gains, setting_gains
 from gnoise.stats.evidence.judged import default_notice, judged_under
 from gnoise.stats.evidence.ladder import Ladders
@@ -26,6 +27,7 @@ __all__ = [
     "EVERY_RATE",
     "GAMMAS",
     "LAYERWISE_LR",
+    "MARGINS",
     "MATRIX_ARMS",
     "NONE",
     "OPTIMIZERS",
@@ -43,6 +45,7 @@ __all__ = [
     "add_progress",
     "batch_gains",
     "best_gain",
+    "calibrated",
     "default_notice",
     "equivalent_batch",
     "every_rate_progress",

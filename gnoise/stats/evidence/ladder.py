@@ -21,6 +21,7 @@ from gnoise.records import (
 from gnoise.stats.discovery import benjamini_hochberg
 from gnoise.stats.evidence.along_path import measure_along
 from gnoise.stats.evidence.arms import ARMS, Arm
+from gnoise.stats.evidence.calibration import calibrated
 from gnoise.stats.evidence.gain import BATCH, Gain, batch_gains, best_gain, gains, setting_gains
 from gnoise.stats.evidence.matrix_arms import is_followed
 from gnoise.stats.evidence.matrix_progress import matrix_progress
@@ -57,6 +58,7 @@ class Ladders:
     ) -> None:
         self._optimizer, self._arms, self._rates, self._spectral = optimizer, tuple(arms), rates, spectral
         self._progress = measure_along if moving else measure_progress
+        self._moving = moving
         self._rows: list[Evidence] = []
         self._parts: dict[str, Progress] = {}
         self._problems: list[Status] = []
@@ -92,7 +94,7 @@ class Ladders:
             of_model += _of_rates(None, every_rate_progress(parts))
             for name, part in self._parts.items():
                 of_layers += _of_rates(name, rate_progress(whole, part))
-        return [*of_model, *_adjusted(of_layers)]
+        return [calibrated(row, along_path=self._moving) for row in (*of_model, *_adjusted(of_layers))]
 
     def _wanted(self, layer: str | None, progress: Progress, allowed: Callable[[Arm], bool]) -> list[Evidence]:
         found = _rows(layer, progress, lambda arm: arm in self._arms and allowed(arm))
