@@ -190,9 +190,11 @@ def test_each_planted_cause_gets_its_remedy(tmp_path: Path, seed: int) -> None:
     assert [given[cause].remedy for cause in ("equal", "lognormal")] == [Remedy.NONE] * 2
     assert given["cauchy"].remedy in (Remedy.CLIP, Remedy.SHRINK)
     assert given["loud"].remedy in (Remedy.CLIP_NORM, Remedy.CLIP_GLOBAL_NORM, Remedy.STABILIZE)
-    assert given["noisy"].remedy is Remedy.LAYERWISE_LR
+    assert given["noisy"].remedy is Remedy.NONE  # gains of rates are what trials bore out least
+    assert any("layerwise_lr" in line and "helps these draws" in line for line in given["noisy"].alternatives)
     for answer in given.values():
-        assert answer.remedy is Remedy.NONE or (answer.gain_low is not None and answer.gain_low >= 1.02)
+        saved = answer.tokens_saved_low
+        assert answer.remedy is Remedy.NONE or (saved is not None and saved >= 0.02)
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Tokens saved follow from a gain; their interval is never shorter than what trials showed."""
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,17 @@ def _ends(row: Evidence) -> tuple[float, float]:
     assert row.tokens_saved_low is not None
     assert row.tokens_saved_high is not None
     return -math.log(1.0 - row.tokens_saved_low), -math.log(1.0 - row.tokens_saved_high)
+
+
+RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results" / "calibration_margin.json"
+
+
+def test_margins_are_what_the_benchmark_found_rounded_up() -> None:
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))["margins"]
+    for (along_path, of_rate), margin in MARGINS.items():
+        kind = "one layer's rate" if of_rate else "gradients"
+        name = f"{'path' if along_path else 'frozen'}, {kind}"
+        assert margin == pytest.approx(math.ceil(100.0 * found[name]["margin"]) / 100.0)
 
 
 @pytest.mark.parametrize("along_path", [False, True])
