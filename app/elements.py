@@ -12,10 +12,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from gnoise.charts import heat_map
 from gnoise.charts.chart import Chart, Grid
-from gnoise.charts.tables import call, evidence
+from gnoise.charts.tables import call, evidence, expected_gain
 from gnoise.charts.tiles import Tile
 from gnoise.records import Recommendation, Remedy, Status
-from gnoise.rules.matters import saving_words
 
 from .findings import recommendations_file
 
@@ -109,7 +108,7 @@ def show_recommendation(recommendation: Recommendation) -> DeltaGenerator:
     rests_on = evidence(recommendation)
     small = [f"Rests on: {rests_on}"] if rests_on else []
     if recommendation.remedy is not Remedy.NONE:
-        small.append(f"Expected gain: {_gain(recommendation)}")
+        small.append(f"Expected gain: {expected_gain(recommendation)}")
     lines += [f'<span class="gn-small">{escape(line)}</span>' for line in small]
     card = st.container(border=True, gap="xsmall")
     card.html(f'<div class="gn-card">{"<br>".join(lines)}</div>')
@@ -148,11 +147,3 @@ def _name(recommendation: Recommendation) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
-
-
-def _gain(recommendation: Recommendation) -> str:
-    low, high = recommendation.gain_low, recommendation.gain_high
-    if low is None or high is None:
-        return "not measured; try it both ways before trusting it"
-    gain = f"{recommendation.gain or low:.2f} times the progress per step (95% interval {low:.2f} to {high:.2f})"
-    return ", ".join(filter(None, (gain, saving_words(recommendation))))
