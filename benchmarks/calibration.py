@@ -55,6 +55,8 @@ SETTINGS = {
 Rows = dict[str, tuple[str | None, str, str]]
 """By arm: layer, remedy and setting of the evidence behind it."""
 BY_LAYER = ("clip 3m", "rational 4m")
+TOLD = 1.5
+"""A gain whose interval reaches farther, as a factor, says next to nothing."""
 WORST_RATE = "worst rate"
 """One layer's learning rate lowered, where evidence says that it costs most."""
 
@@ -271,6 +273,7 @@ def _publish(cells: Sequence[dict[str, object]], *, save: bool) -> None:
     gradients = [point for point in points if point.arm != WORST_RATE]
     found = {name: agreement(points, name) for name in ("frozen", "path")}
     found |= {f"{name}, without the rate": agreement(gradients, name) for name in ("frozen", "path")}
+    found["path, without the rate, where told"] = agreement([each for each in gradients if _is_told(each)], "path")
     publish(
         "calibration",
         notes=[
@@ -284,6 +287,14 @@ def _publish(cells: Sequence[dict[str, object]], *, save: bool) -> None:
         details={"agreement": {k: None if v is None else asdict(v) for k, v in found.items()}, "cells": [*cells]},
         save=save,
     )
+
+
+def _is_told(point: Point) -> bool:
+    """Tell whether a path's draws told a gain at all: its ends lie within :data:`TOLD` of it."""
+    if "path" not in point.predicted:
+        return False
+    value, low, high = point.predicted["path"]
+    return max(value - low, high - value) < math.log(TOLD)
 
 
 def _row(point: Point) -> list[Cell]:
