@@ -11,10 +11,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from gnoise.charts import heat_map
+from gnoise.charts.cards import card
 from gnoise.charts.chart import Chart, Grid
-from gnoise.charts.tables import call, evidence, expected_gain
 from gnoise.charts.tiles import Tile
-from gnoise.records import Recommendation, Remedy, Status
+from gnoise.records import Recommendation
 
 from .findings import recommendations_file
 
@@ -100,22 +100,15 @@ def show_recommendation(recommendation: Recommendation) -> DeltaGenerator:
     Returns:
         where on the card there is room for a link.
     """
-    where = recommendation.layer or "the whole model"
-    lines = [
-        f"<b>{escape(_name(recommendation))}</b> · {escape(where)}",
-        escape(_sentence(recommendation.reason)),
-    ]
-    rests_on = evidence(recommendation)
-    small = [f"Rests on: {rests_on}"] if rests_on else []
-    if recommendation.remedy is not Remedy.NONE:
-        small.append(f"Expected gain: {expected_gain(recommendation)}")
-    lines += [f'<span class="gn-small">{escape(line)}</span>' for line in small]
-    card = st.container(border=True, gap="xsmall")
-    card.html(f'<div class="gn-card">{"<br>".join(lines)}</div>')
-    if not recommendation.params:
-        return card
-    code, beside = card.columns([3, 2], vertical_alignment="center")
-    code.code(call(recommendation), language=None, wrap_lines=True)
+    words = card(recommendation)
+    lines = [f"<b>{escape(words.name)}</b> · {escape(words.where)}", escape(words.reason)]
+    lines += [f'<span class="gn-small">{escape(line)}</span>' for line in words.details]
+    place = st.container(border=True, gap="xsmall")
+    place.html(f'<div class="gn-card">{"<br>".join(lines)}</div>')
+    if not words.code:
+        return place
+    code, beside = place.columns([3, 2], vertical_alignment="center")
+    code.code(words.code, language=None, wrap_lines=True)
     return beside
 
 
@@ -137,13 +130,3 @@ def _in_theme(figure: go.Figure) -> go.Figure:
     figure.update_xaxes({"tickfont": font, "title": {"font": font}})
     figure.update_yaxes({"tickfont": font, "title": {"font": font}})
     return figure
-
-
-def _name(recommendation: Recommendation) -> str:
-    if recommendation.remedy is not Remedy.NONE:
-        return str(recommendation.remedy)
-    return "No remedy needed" if recommendation.status is Status.OK else "No answer yet"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"

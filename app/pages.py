@@ -28,24 +28,19 @@ def page_of(view: str, run: Run) -> Page:
 
 
 def pages_of(run: Run) -> list[Page]:
-    """Make every page of one run, and a hidden one that leads from the front page's own name to it.
+    """Make every page of one run, and the front page once more under its own name, in no menu.
 
     Args:
         run: open, until the page has been drawn.
     """
-    pages = [page_of(view, run) for view in VIEWS]
     title = VIEWS[_FRONT]
-    named = st.Page(partial(_lead_to, pages[0]), title=title, url_path=_path(title), visibility="hidden")
-    return [*pages, named]
+    named = st.Page(partial(_show, _FRONT, run), title=title, url_path=_path(title), visibility="hidden")
+    return [*(page_of(view, run) for view in VIEWS), named]
 
 
 def _show(view: str, run: Run) -> None:
     # The package is `app` in a checkout and `gnoise._app` in the wheel.
     import_module(f"{__package__}.views.{view}").render(run)
-
-
-def _lead_to(page: Page) -> None:
-    st.switch_page(page, query_params=st.query_params.to_dict())
 
 
 def _path(title: str) -> str:

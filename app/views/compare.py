@@ -1,5 +1,7 @@
 """What changed between this run and another of those that were handed over."""
 
+import shlex
+
 import pandas as pd
 import streamlit as st
 
@@ -20,7 +22,7 @@ def render(run: Run) -> None:
     others = {label: path for label, path in offered_runs().items() if path != run.path}
     if not others:
         st.info("Nothing to compare with: hand over two runs or more, in a terminal.")
-        st.code(f"gnoise app {run.path} OTHER.gnoise", language="bash")
+        st.code(f"gnoise app {shlex.quote(str(run.path))} OTHER.gnoise", language="bash")
         return
     label = st.selectbox("From this run to", list(others), key=_SELECT, bind="query-params")
     with open_run(others[label]) as other:

@@ -1,5 +1,7 @@
 """What training both ways said: tokens saved, curves, and predicted beside measured."""
 
+import shlex
+
 import pandas as pd
 import streamlit as st
 
@@ -25,7 +27,7 @@ def render(run: Run) -> None:
     trials = {f"{trial.number}: {', '.join(trial.plan.arms)}": trial for trial in reversed(run.trials)}
     if not trials:
         st.info("No trial yet. Train both ways from this checkpoint, in a terminal:")
-        st.code(f"gnoise trial {run.path} --budget 10m", language="bash")
+        st.code(f"gnoise trial {shlex.quote(str(run.path))} --budget 10m", language="bash")
         return
     label = next(iter(trials))
     if len(trials) > 1:

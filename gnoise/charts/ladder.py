@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from gnoise.charts.chart import GREY, Chart, style
-from gnoise.records import Evidence, EvidenceRole, RunInfo, Status
+from gnoise.records import Evidence, EvidenceRole, Remedy, RunInfo, Status
 from gnoise.rules.matters import MATTERS, saving_words, surely_matters
 from gnoise.stats.evidence import judged_under
 
@@ -41,7 +41,7 @@ def ladder_sentence(evidence: Sequence[Evidence], *, layer: str | None, info: Ru
         info: of the run, which says under which optimizer that is; left out, nothing is said of it.
     """
     under = judged_words(info)
-    best = next((each for each in evidence if each.layer == layer and each.role is EvidenceRole.BEST), None)
+    best = _best(evidence, layer)
     if best is None:
         return "No remedy was judged in this run yet: run gnoise analyze."
     if best.gain is None or best.low is None or best.high is None:
@@ -49,7 +49,8 @@ def ladder_sentence(evidence: Sequence[Evidence], *, layer: str | None, info: Ru
     doubled = next((each.gain for each in _anchors(evidence, layer) if each.params.get("times") == 2.0), None)
     ruler = "" if doubled is None else f" Twice the batch would buy {doubled:.2f} times."
     interval = f"95% interval {best.low:.2f} to {best.high:.2f}"
-    gain = f"{best.gain:.2f} times the progress per step ({interval})"
+    whose = "the whole model's" if layer is not None and best.remedy == Remedy.LAYERWISE_LR else "the"
+    gain = f"{best.gain:.2f} times {whose} progress per step ({interval})"
     saved = f"; {words}" if (words := saving_words(best)) else ""
     if surely_matters(best):
         as_much = "" if best.batch is None else f", as much as {best.batch:.1f} times the batch"
@@ -76,7 +77,7 @@ def ladder_line(evidence: Sequence[Evidence], *, info: RunInfo | None = None) ->
         info: of the run, which says under which optimizer that is; left out, nothing is said of it.
     """
     under = judged_words(info)
-    best = next((each for each in evidence if each.layer is None and each.role is EvidenceRole.BEST), None)
+    best = _best(evidence, None)
     if best is None or best.gain is None or best.low is None or best.high is None:
         return ""
     gain = f"×{best.gain:.2f} progress a step ({best.low:.2f} to {best.high:.2f}){under}"
@@ -106,6 +107,21 @@ def ladder_table(evidence: Sequence[Evidence], *, layer: str | None) -> list[tup
         )
         for each in [*_rungs(evidence, layer), *_anchors(evidence, layer)]
     ]
+
+
+def _best(evidence: Sequence[Evidence], layer: str | None) -> Evidence | None:
+    """Find what pays, or comes nearest to it.
+
+    Learning rates are no rival of other remedies and stand beside them: they come first where they alone pay, and,
+    as what a layer's rate buys is the whole model's gain, for the whole model also where they only buy more.
+    """
+    own = [each for each in evidence if each.layer == layer and each.gain is not None]
+    best = next((each for each in evidence if each.layer == layer and each.role is EvidenceRole.BEST), None)
+    rates = next((e for e in own if e.role is EvidenceRole.REMEDY and e.remedy == Remedy.LAYERWISE_LR), None)
+    if best is None or rates is None or surely_matters(best):
+        return best
+    buys_more = layer is None and (best.gain is None or (rates.gain or 0.0) > best.gain)
+    return rates if surely_matters(rates) or buys_more else best
 
 
 def _gain(each: Evidence) -> str:

@@ -54,7 +54,7 @@ def summary(
         state: how far collection came.
     """
     if not estimates or not recommendations:
-        return Summary("Nothing was analysed yet.", (), (f"gnoise analyze {run}",))
+        return Summary("Nothing was analysed yet.", (), (f"gnoise analyze {shlex.quote(run)}",))
     model = {e.quantity: e for e in estimates if e.layer is None}
     active = [r for r in recommendations if r.remedy is not Remedy.NONE]
     return Summary(

@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from gnoise.charts.answers import answer_sentence
 from gnoise.charts.averaging import averaging
 from gnoise.charts.batch_cost import batch_cost
+from gnoise.charts.cards import card
 from gnoise.charts.chart import GREY, Chart, Grid
 from gnoise.charts.depth import noise_by_depth
 from gnoise.charts.heat_map import STYLE as HEAT_MAP_STYLE
@@ -25,17 +26,21 @@ from gnoise.charts.rows import row_energy
 from gnoise.charts.spectrum import spectrum
 from gnoise.charts.summary import summary
 from gnoise.charts.svg import svg
-from gnoise.charts.tables import call, layer_table
+from gnoise.charts.tables import LAYER_QUANTITIES, layer_table
 from gnoise.charts.tail import tail
 from gnoise.charts.tiles import tiles
 from gnoise.charts.trial import TABLE_TITLES, trial_curves, trial_sentences, trial_table
 from gnoise.export.document import show_document
+from gnoise.quantities import QUANTITIES
 from gnoise.records import Recommendation, Remedy
 from gnoise.runfile import Run, check_output
 
 Draw = Callable[[Chart], str]
 MOST_LAYERS = 8
 """Layers that are drawn one by one: those with a remedy, the most urgent first."""
+_CARDS = 3
+"""Remedies of the first screen."""
+_HEADINGS = {name: QUANTITIES[name].words for name in LAYER_QUANTITIES} | {"b_simple_interval": "95% interval"}
 _TABLE_ROWS = 200
 _STYLE = """
 :root {color-scheme: light dark}
@@ -49,6 +54,9 @@ h3 {font-size: 1rem; margin: 1.2rem 0 .3rem}
 .tile, .card {border: 1px solid #8885; border-radius: .5rem; padding: .5rem .8rem; margin: 0 0 .6rem}
 .value {font-size: 1.4rem; font-weight: 600}
 table {border-collapse: collapse; font-size: .85rem; width: 100%}
+th {overflow-wrap: normal}
+.layers td:first-child {min-width: 11rem}
+.layers td:nth-child(2) {min-width: 5rem}
 th, td {text-align: left; padding: .15rem .6rem .15rem 0; border-bottom: 1px solid #8883; vertical-align: top}
 details {margin: .3rem 0 1rem}
 .still {max-width: 900px}
@@ -59,6 +67,7 @@ code {font-size: .85rem; background: #8882; padding: .1rem .3rem; border-radius:
   details {display: none}
   .plot, .still, .card, .tile {break-inside: avoid}
   body {max-width: none; margin: 0}
+  table {font-size: .65rem}
 }
 """
 _DRAW = """
@@ -99,11 +108,15 @@ def report(run: Run, *, scripts: bool = True) -> str:
     estimates, recommendations = run.estimates, run.recommendations
     said = summary(run.info, estimates, run.verdicts, recommendations, run.evidence, run=str(run.path), state=run.state)
     active = sorted((each for each in recommendations if each.remedy is not Remedy.NONE), key=_urgency)
+    own = [each for each in recommendations if each.layer is None]
+    drawn = [each for each in active[:MOST_LAYERS] if each.layer is not None]
+    others = [each for each in active[_CARDS:] if each not in drawn]
+    layers = layer_table(run.layers, estimates, recommendations)
     body = [
         f"<h1>{escape(said.headline)}</h1>",
         f'<div class="small">{escape(run.path.name)} · {escape(run.info.model)} · {escape(run.info.data)}</div>',
         _tiles(run),
-        *(_card(each) for each in active),
+        *(_card(each) for each in (active or own)[:_CARDS]),
         _grid(heat_map(run.layers, estimates)),
         _lines("Why", said.why),
         _lines("Next", said.next),
@@ -116,9 +129,11 @@ def report(run: Run, *, scripts: bool = True) -> str:
         "<h2>What remedies would have bought the whole model</h2>",
         _chart(ladder(run.evidence, layer=None, info=run.info), draw),
         *_trials(run, draw),
-        *(_layer(run, each, draw) for each in active[:MOST_LAYERS] if each.layer is not None),
+        *(_layer(run, each, draw) for each in drawn),
+        "<h2>More remedies</h2>" if others else "",
+        *(_card(each) for each in others),
         "<h2>Layers</h2>",
-        _table(layer_table(run.layers, estimates, recommendations)),
+        f'<div class="layers">{_table(layers.rename(columns=_HEADINGS))}</div>',
         "<h2>About this run</h2>",
         f"<p><code>{escape(run.info.command)}</code></p>",
     ]
@@ -162,15 +177,16 @@ def _tiles(run: Run) -> str:
 
 
 def _card(recommendation: Recommendation) -> str:
-    where = recommendation.layer or "the whole model"
-    lines = [
-        f"<b>{escape(recommendation.remedy)}</b> · {escape(where)}",
-        escape(recommendation.reason),
-        f"<code>{escape(call(recommendation))}</code>",
-        *(f'<span class="small">Instead: {escape(line)}</span>' for line in recommendation.alternatives[:1]),
-    ]
+    words = card(recommendation)
+    small = [*words.details, *(f"Instead: {line}" for line in recommendation.alternatives[:1])]
     if recommendation.unless:
-        lines.append(f'<span class="small">What would change this: {escape(recommendation.unless)}</span>')
+        small.append(f"What would change this: {recommendation.unless}")
+    lines = [
+        f"<b>{escape(words.name)}</b> · {escape(words.where)}",
+        escape(words.reason),
+        *([f"<code>{escape(words.code)}</code>"] if words.code else []),
+        *(f'<span class="small">{escape(line)}</span>' for line in small),
+    ]
     return f'<div class="card">{"<br>".join(lines)}</div>'
 
 

@@ -227,7 +227,7 @@ def test_the_theme_can_be_switched_in_the_menu_and_text_stays_readable(browser: 
 def test_two_readers_of_two_runs_do_not_disturb_each_other(browser: Browser, hostile_run: Path, bare_run: Path) -> None:
     with _served(hostile_run, bare_run) as url, _reader(browser) as one, _reader(browser) as other:
         one.goto(url)
-        other.goto(f"{url}?run=bare.gnoise")
+        other.goto(f"{url}overview?run=bare.gnoise")
         one.get_by_text("412 sequences", exact=True).wait_for()
         other.get_by_text("Nothing was analysed yet").first.wait_for()
         one.get_by_role("link", name="Layers", exact=True).click()

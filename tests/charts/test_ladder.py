@@ -61,6 +61,18 @@ def test_the_model_has_one_line() -> None:
     assert ladder_line(LADDER) == ""
 
 
+def test_learning_rates_that_pay_are_said_where_nothing_else_does() -> None:
+    rates = replace(NORM, remedy="layerwise_lr", setting="0.5 times", gain=1.05, low=1.03, high=1.07)
+    small = [replace(e, gain=1.004, low=0.996, high=1.012) if e.remedy == "clip" else e for e in LADDER]
+    assert ladder_sentence([*small, rates], layer="h.0").startswith(
+        "layerwise_lr (0.5 times) pays: 1.05 times the whole model's progress per step (95% interval 1.03 to 1.07)"
+    )
+    assert ladder_sentence([*LADDER, rates], layer="h.0").startswith("clip (clip at 2 √v) pays")
+    too_little = [replace(e, layer=None) for e in (*small, replace(rates, gain=1.01, low=1.004, high=1.015))]
+    assert "the best, layerwise_lr, buys 1.01 times the progress" in ladder_sentence(too_little, layer=None)
+    assert "best layerwise_lr, ×1.01" in ladder_line(too_little)
+
+
 def test_another_optimizer_than_the_checkpoints_is_said_beside_every_gain() -> None:
     own, muon = (
         replace(INFO, optimizer={"name": "AdamW"}),

@@ -92,6 +92,7 @@ def test_a_clip_threshold_that_always_fires_is_pointed_out() -> None:
 
 def test_nothing_analysed_yet() -> None:
     assert summary(INFO, [], [], [], run="r.gnoise").next == ("gnoise analyze r.gnoise",)
+    assert summary(INFO, [], [], [], run="my $x.gnoise").next == ("gnoise analyze 'my $x.gnoise'",)
 
 
 def test_the_batch_in_training_counts_accumulation_and_may_be_unknown() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from gnoise.errors import UserError
 from gnoise.export.report import report, write_report
 from gnoise.runfile import open_run, write_findings
 from tests.app.conftest import write_run
-from tests.charts.records import ESTIMATES, HOSTILE, RECOMMENDATIONS
+from tests.charts.records import ESTIMATES, HOSTILE, LAYERS, RECOMMENDATIONS
 
 
 class _Reader(HTMLParser):
@@ -59,6 +61,27 @@ def test_a_report_holds_the_first_screen_and_fetches_nothing(run_file: Path, tmp
     figures = [each for each in told if "layout" in each]
     assert len(figures) == text.count('class="plot"') > 1
     assert target.stat().st_size < 6_000_000
+
+
+def test_its_first_screen_has_three_remedies_with_evidence_and_gain_and_all_others_come_later(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "many.gnoise")
+    remedy = replace(RECOMMENDATIONS[1], gain=1.3, gain_low=1.2, gain_high=1.4)
+    write_findings(path, ESTIMATES, [RECOMMENDATIONS[0], *(replace(remedy, layer=layer.name) for layer in LAYERS)])
+    with open_run(path) as run:
+        first, table, later = report(run, scripts=False).partition('<table class="gn-heat"')
+    assert table
+    assert first.count('class="card"') == 3
+    assert first.count("Rests on: ") == 3
+    assert first.count("Expected gain: 1.30 times the progress per step (95% interval 1.20 to 1.40)") == 3
+    assert all(f"<h2>{escape(layer.name)}</h2>" in later for layer in LAYERS)
+    assert "<th>noise scale</th><th>95% interval</th>" in later
+
+
+def test_none_needed_is_said_on_its_first_screen(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "calm.gnoise")
+    write_findings(path, ESTIMATES, RECOMMENDATIONS[:1])
+    with open_run(path) as run:
+        assert "<b>No remedy needed</b> · the whole model" in report(run, scripts=False)
 
 
 def test_names_out_of_a_checkpoint_are_text_everywhere(run_file: Path) -> None:
