@@ -14,6 +14,7 @@ import pytest
 import gnoise.export
 from gnoise.quantities import QUANTITIES
 from gnoise.runfile import open_run
+from gnoise.runfile.upgrade import FORMAT
 from tests.cli.conftest import Run, write_checkpoint
 
 SCHEMA = json.loads((Path(gnoise.export.__file__).parent / "recommendations.schema.json").read_text())
@@ -263,7 +264,7 @@ def test_a_newer_run_file_names_both_formats(gnoise: Run, a_run: Path) -> None:
     connection.close()
     result = gnoise("show", a_run)
     assert result.code == 3
-    assert "format 4 or older" in result.err
+    assert f"format {FORMAT} or older" in result.err
     assert "format 99" in result.err
 
 
