@@ -66,7 +66,7 @@ def main() -> None:
         notes=[
             "recommended: by the profile of each sample with the settings beside it. tokens saved: on the way to equal",
             "held-out loss, with its 95% interval; seen: the saving such a trial would have told from none. What was",
-            "recommended is of the time of the trial: llama-docs' remedies were tried apart since, and it gets none now.",
+            "recommended is of the time of the trial: llama-docs' remedies were tried apart since; it gets none now.",
         ],
         settings={"seeds": options.seeds, "steps": options.steps},
         columns=COLUMNS,
