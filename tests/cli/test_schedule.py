@@ -102,7 +102,7 @@ def test_other_formats_take_one_run_and_no_bounds(gnoise: Run, training: list[Pa
 
 
 def test_show_prices_batches(gnoise: Run, training: list[Path]) -> None:
-    shown = gnoise("show", training[0])
+    shown = gnoise("show", training[0], "--all")
     assert shown.code == 0
     assert "8 × now" in shown.out
     assert "learning rate, Adam" in shown.out

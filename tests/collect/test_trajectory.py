@@ -108,7 +108,7 @@ def test_the_run_and_its_advice_say_that_they_rest_on_a_path(tmp_path: Path) -> 
     workload = replace(tied_workload(), optimizer=SGD)
     run = gnoise.profile(workload, tmp_path / "path.gnoise", draws=32, batch_size=4, path=8, device="cpu")
     assert run.info.path_steps == 8
-    said = [each.unless for each in run.recommendations if each.gain is not None or "gain" in each.unless]
+    said = [each.unless for each in run.recommendations if each.gain is not None or "saves" in each.unless]
     assert said
     assert all("along 8 steps from these weights" in words for words in said)
     with pytest.raises(UserError, match="--path"):
