@@ -340,6 +340,16 @@ def test_bad_batches_and_losses_say_what_to_try() -> None:
         per_example_sq_norms(module, squared_outputs, (torch.ones(3, 4), torch.ones(2)))
     with pytest.raises(UserError, match=r"scalar.*try"):
         per_example_sq_norms(module, lambda m, b: m(b), torch.ones(3, 4))
+    with pytest.raises(UserError, match=r"dimension 0.*try"):
+        per_example_sq_norms(module, squared_outputs, {"x": torch.ones(3, 4), "name": "x"})  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("looped", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_gradients_that_are_not_finite_are_not_blamed_on_weights(value: float, looped: bool) -> None:
+    module = Recurrent() if looped else nn.Linear(5, 4)
+    with pytest.raises(UserError, match=r"expected finite gradients.*try"):
+        per_example_sq_norms(module, squared_outputs, torch.full((3, 2, 5), value))
 
 
 def test_everything_is_left_as_found() -> None:

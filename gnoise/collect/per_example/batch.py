@@ -17,12 +17,16 @@ def count_examples(batch: Batch) -> int:
     Raises:
         UserError: the batch holds no tensor with a dimension, or its tensors disagree.
     """
-    tensors = [batch] if isinstance(batch, Tensor) else list(batch.values() if isinstance(batch, dict) else batch)
-    sizes = {int(tensor.shape[0]) if tensor.ndim else 0 for tensor in tensors}
+    parts = [batch] if isinstance(batch, Tensor) else list(batch.values() if isinstance(batch, dict) else batch)
+    # Callers without a type checker hand over mappings that are no dicts, as tokenizers return.
+    sizes = {
+        int(part.shape[0]) if isinstance(part, Tensor) and part.ndim else 0  # pyright: ignore[reportUnnecessaryIsInstance]
+        for part in parts
+    }
     if not sizes or 0 in sizes or len(sizes - {1}) > 1:
         raise unreadable(
             f"expected a batch of tensors with the examples along dimension 0, got sizes {sorted(sizes)}; "
-            "try a tensor, a tuple or a dict of tensors of one length (or of length 1 where all examples share them)"
+            "try a tensor, a tuple or dict(batch) of tensors of one length (or 1 where all examples share them)"
         )
     return max(sizes)
 

@@ -132,6 +132,11 @@ def check_one_example(got: Mapping[str, Tensor], alone: Alone, examples: int, ro
 
 
 def _explain(name: str, ratio: float, what: str) -> str:
+    if not math.isfinite(ratio):
+        return (
+            f"expected finite gradients, got NaN or infinity in {name}'s; try another batch, or a smaller loss scale, "
+            "and look at the weights"
+        )
     return (
         f"expected gradients that add up over examples, got {name} {ratio:.3g} times {what}; the loss weighs examples "
         "unequally or is a sum, or layers mix examples: try example_weights=[each example's weight in the batch's loss]"
