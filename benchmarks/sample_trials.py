@@ -2,8 +2,8 @@
 
 Each sample is profiled with the settings beside it. What is recommended is tried (`gnoise trial RUN`);
 where nothing is, the remedies that need no evidence are, to see whether one was missed. Profiles and trials stay in
-the work folder; started again, the benchmark goes on from there. Of a sample that is in no work folder the rows stay as
-they were published, with what was recommended then.
+the work folder; started again, the benchmark goes on from there. Of a sample without a trial in the work folder the
+rows stay as they were published, with what was recommended then.
 
     .venv/bin/python benchmarks/sample_trials.py --only llama-docs digits-cnn    # the others as they are in the folder
 """
@@ -56,6 +56,10 @@ def main() -> None:
             trials = (gnoise.trial(path, arms=arms, steps=options.steps, seeds=options.seeds, device="cpu"),)
             print(name, trials[-1].state, file=sys.stderr, flush=True)
         done = [each for each in trials if len(final_losses(each, NONE)) > 1]
+        if not done and name in before:
+            kept, details[name] = before[name]
+            rows += kept
+            continue
         words = "; ".join(said) or "none"
         rows += (
             _rows(name, words, predicted, done[-1]) if done else [[name, words, predicted, *[None] * 5, "not tried"]]

@@ -1,5 +1,6 @@
 """Train from a checkpoint both ways, and say what the difference is worth in tokens."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -98,6 +99,8 @@ def trial(
         UserError: anything that keeps the job from being done, with what to type next.
     """
     path, started = Path(run), perf_counter()
+    if lr is not None and not 0.0 < lr < math.inf:
+        raise UserError(f"expected --lr above 0 and finite, got {lr:g}; try --lr 1e-3")
     request: dict[str, JsonValue] = {"arms": [*arms], "seeds": seeds, "steps": steps, "batch_size": batch_size}
     request |= {"lr": lr, "budget": budget, "data": data, "held_out": held_out, "device": device}
     request["source"] = source.sha256 if isinstance(source, Workload) else None if source is None else str(source)

@@ -1,6 +1,7 @@
 """Training both ways from a small checkpoint: paired, resumable, and never lost to one bad arm."""
 
 import dataclasses
+import math
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -248,6 +249,12 @@ def test_every_arm_trains(run: Path, arm: str) -> None:
     found = [c for c in trial.curves if c.arm == arm]
     assert [c.status for c in found] == [Status.OK, Status.OK]
     assert all(c.loss[-1] < c.loss[0] for c in found)
+
+
+@pytest.mark.parametrize("lr", [0.0, -1e-3, math.nan, math.inf])
+def test_a_learning_rate_that_cannot_train_is_refused(run: Path, lr: float) -> None:
+    with pytest.raises(UserError, match="expected --lr above 0"):
+        gnoise.trial(run, lr=lr)
 
 
 def test_nothing_recommended_is_nothing_to_try(run: Path) -> None:
