@@ -241,7 +241,7 @@ def _batch_advice(scale: Estimate, batch: int, unit: str) -> str:
     low, high = scale.low or 0.0, scale.high
     caveat = "B_simple is not the measured critical batch"
     if low > 2 * batch:
-        return f"a larger batch still buys nearly proportional progress per step above {batch} {unit} ({caveat})"
+        return f"more than {batch} {unit} a batch still buys progress per step, if less than in proportion ({caveat})"
     if high is not None and high < batch / 2:
         return f"a batch of {batch} {unit} averages more than it needs to: a smaller one buys the same ({caveat})"
     if high is not None and batch / 4 <= low and high <= 4 * batch:

@@ -45,7 +45,7 @@ def test_a_healthy_run_says_none_with_its_numbers() -> None:
         "Noise scale 412 sequences (95% interval 380 to 455), against a batch of 16 in training."
     )
     assert "noise scale (B_simple): 412 sequences = 52,736 tokens, 95% interval 380 to 455" in said.why
-    assert any("larger batch" in line and "not the measured critical batch" in line for line in said.next)
+    assert any("buys progress per step" in line and "not the measured critical batch" in line for line in said.next)
     assert said.next[-1].startswith("gnoise app r.gnoise")
 
 

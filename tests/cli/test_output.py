@@ -17,7 +17,7 @@ SAID = Summary(
     headline="No remedy indicated: averaging narrows the noise about as it does Gaussian noise, everywhere.",
     why=tuple(f"reason {n}, of which there is so much to say that a narrow terminal breaks it" for n in range(REASONS)),
     next=(
-        "a larger batch still buys nearly proportional progress",
+        "a batch still buys progress per step",
         "gnoise show r.gnoise LAYER",
         "gnoise app r.gnoise",
     ),
