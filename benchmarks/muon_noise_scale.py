@@ -11,10 +11,11 @@ from functools import cache
 import numpy as np
 import torch
 from report import Cell, publish
+from torch import Tensor
 
 from gnoise.collect.dual_norms import DualNorms
 from gnoise.records import DrawSample, Estimate
-from gnoise.stats.muon_noise_scale import muon_estimate
+from gnoise.stats.muon_noise_scale import MuonNorms, muon_estimate
 
 SHAPE = (24, 40)
 BLOCKS = 8
@@ -90,19 +91,24 @@ def _noise_sq(noise: Noise) -> float:
     return float(np.square(np.linalg.norm(pairs, "nuc", axis=(1, 2))).mean())
 
 
-def _estimate(made: np.ndarray) -> Estimate:
-    """Feed draws as a followed matrix does; draws of one example, so that the scale counts draws."""
-    draws, half = torch.from_numpy(made), len(made) // 2
-    dual = DualNorms(draws=len(made) // BLOCKS)
+def bracketed(draws: Tensor) -> MuonNorms:
+    """Feed draws, a matrix each, as a followed matrix does."""
+    half = len(draws) // 2
+    dual = DualNorms(draws=len(draws) // BLOCKS)
     dual.learn(draws[:half].mean(0))
     for place, draw in enumerate(draws):
         if place % 2:
             dual.add_noise((draws[place - 1] - draw) * 0.5**0.5)
         if place >= half:
             dual.add(draw)
+    return dual.take()
+
+
+def _estimate(made: np.ndarray) -> Estimate:
+    """Take draws to be of one example, so that the scale counts draws."""
     one = np.ones((len(made), 1))
     sample = DrawSample(np.zeros((len(made), 1), np.int64), one, one)
-    return muon_estimate(None, dual.take(), sample)
+    return muon_estimate(None, bracketed(torch.from_numpy(made)), sample)
 
 
 if __name__ == "__main__":

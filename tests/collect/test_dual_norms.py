@@ -1,5 +1,6 @@
 """The noise scale in Muon's norm: matrices with noise and signal of known nuclear norms, and the way through a run."""
 
+import importlib
 from functools import cache
 from pathlib import Path
 
@@ -8,16 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnoise.collect import collect_run, run_info, trainable_parameters
 from gnoise.collect.dual_norms import DualNorms
 from gnoise.collect.followed import Followed
 from gnoise.records import Estimate, ProgressSample, Status
 from gnoise.remedies.geometry import approximate_polar_factor, nuclear_norm
 from gnoise.runfile import open_run
-from gnoise.runfile.analyze import analyze
 from gnoise.stats.evidence import Spectral
 from gnoise.stats.muon_noise_scale import MuonNorms, muon_estimate
-from tests.collect.workloads import planted_workload
+from tests.collect.workloads import followed_run, planted_workload
 from tests.contract.samples import draw_sample
 
 SHAPE = (24, 40)
@@ -38,16 +37,10 @@ def signal(rng: np.random.Generator, rank: int, scale_in_draws: float) -> np.nda
 
 
 def bracketed(draws: Tensor) -> MuonNorms:
-    """Feed draws as a followed matrix does."""
-    half = len(draws) // 2
-    dual = DualNorms(draws=len(draws) // BLOCKS)
-    dual.learn(draws[:half].mean(0))
-    for place, draw in enumerate(draws):
-        if place % 2:
-            dual.add_noise((draws[place - 1] - draw) * 0.5**0.5)
-        if place >= half:
-            dual.add(draw)
-    return dual.take()
+    """Feed draws as a followed matrix does: as the benchmark of the bracket does it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+        return importlib.import_module("muon_noise_scale").bracketed(draws)
 
 
 def estimated(rng: np.random.Generator, mean: np.ndarray, draws: int = DRAWS) -> Estimate:
@@ -136,14 +129,7 @@ def test_a_run_brackets_followed_matrices_and_the_sum_of_them(tmp_path: Path) ->
     def draw(rng: np.random.Generator, examples: int) -> list[np.ndarray]:
         return [mean + rng.standard_normal((examples, *shape)) for mean, shape in zip(means, shapes, strict=True)]
 
-    workload = planted_workload(draw, *shapes)
-    parameters = trainable_parameters(workload.module)
-    info = run_info(
-        workload, parameters, source="x", draws=208, examples_per_draw=2, seed=0, command="test", optimizer="muon"
-    )
-    path = tmp_path / "muon.gnoise"
-    collect_run(workload, parameters, path, info=info)
-    analyze(path)
+    path = followed_run(planted_workload(draw, *shapes), tmp_path / "muon.gnoise")
     with open_run(path) as run:
         found = {each.layer: each for each in run.estimates if each.quantity == "b_muon"}
         sample = run.samples("weights.0").progress

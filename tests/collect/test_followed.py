@@ -16,7 +16,6 @@ from gnoise.models.gpt import GPT, GPTConfig
 from gnoise.models.hyperparameters import hyperparameters
 from gnoise.records import EvidenceRole, JsonValue, Kind, Layer, ProgressSample, Remedy, Status
 from gnoise.runfile import open_run
-from gnoise.runfile.analyze import analyze
 from gnoise.stats.evidence import (
     MATRIX_ARMS,
     Gain,
@@ -26,7 +25,7 @@ from gnoise.stats.evidence import (
     setting_gains,
     simulated_optimizer,
 )
-from tests.collect.workloads import planted_workload
+from tests.collect.workloads import followed_run, planted_workload
 
 SHAPE = (24, 40)
 BLOCKS = 8
@@ -183,14 +182,7 @@ def test_a_run_judges_followed_matrices_under_muon_and_the_rest_under_adamw(tmp_
         noise[0] += (rng.random(noise[0].shape) < 0.03) * 2.0 * rng.standard_cauchy(noise[0].shape)
         return [mean + x for mean, x in zip(means, noise, strict=True)]
 
-    workload = planted_workload(draw, *shapes)
-    parameters = trainable_parameters(workload.module)
-    info = run_info(
-        workload, parameters, source="x", draws=208, examples_per_draw=2, seed=0, command="test", optimizer="muon"
-    )
-    path = tmp_path / "muon.gnoise"
-    collect_run(workload, parameters, path, info=info)
-    analyze(path)
+    path = followed_run(planted_workload(draw, *shapes), tmp_path / "muon.gnoise")
     with open_run(path) as run:
         assert run.info.judged_under == "muon"
         first, *_ = run.layers

@@ -1,13 +1,15 @@
 """Small workloads with gradients that can be worked out by other means."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gnoise.collect import Workload
+from gnoise.collect import Workload, collect_run, run_info, trainable_parameters
 from gnoise.collect.workload import Batch
+from gnoise.runfile.analyze import analyze
 
 
 class TiedModel(nn.Module):
@@ -63,6 +65,17 @@ class Planted(nn.Module):
             ((w * g).flatten(1).sum(1).mean() for w, g in zip(self.weights, batch, strict=True)),
             torch.zeros(()),
         )
+
+
+def followed_run(workload: Workload, path: Path) -> Path:
+    """Collect and analyze 208 draws of two examples with matrices followed through Muon."""
+    parameters = trainable_parameters(workload.module)
+    info = run_info(
+        workload, parameters, source="x", draws=208, examples_per_draw=2, seed=0, command="test", optimizer="muon"
+    )
+    collect_run(workload, parameters, path, info=info)
+    analyze(path)
+    return path
 
 
 def planted_workload(draw_gradients, *shapes: tuple[int, ...]) -> Workload:

@@ -26,7 +26,7 @@ def _format(path: Path) -> int:
 def _schema(path: Path) -> set[tuple[str, str]]:
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    return {(name, " ".join(sql.split())) for name, sql in rows}
+    return {(name, "".join(sql.split())) for name, sql in rows}
 
 
 def test_every_older_format_is_kept() -> None:
