@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pandas as pd
 import streamlit as st
 
-from gnoise.charts.ladder import judged_words
+from gnoise.charts.ladder import optimizer_words
 from gnoise.runfile import Run
 
 
@@ -13,8 +13,7 @@ def render(run: Run) -> None:
     """Show the command, and everything the run file says of itself."""
     st.caption("The command that made it")
     st.code(run.info.command, language="bash", wrap_lines=True)
-    judged = judged_words(run.info).removeprefix(", judged under ") or "the checkpoint's own optimizer"
-    told = asdict(run.info) | {"judged_under": judged}
+    told = asdict(run.info) | {"judged_under": optimizer_words(run.info) or "under the checkpoint's own optimizer"}
     rows = [(name.replace("_", " "), _text(value)) for name, value in told.items() if name != "command"]
     rows += [("layers", str(len(run.layers))), ("state", str(run.state)), ("file", str(run.path))]
     st.dataframe(pd.DataFrame(rows, columns=["what", "value"]), hide_index=True, row_height=28, height=620, key="about")

@@ -62,14 +62,18 @@ def _show_actions(run: Run, recommendations: tuple[Recommendation, ...]) -> None
         offer_recommendations(run.path)
 
 
-def _address(layer: str) -> str:
+def _query(layer: str) -> dict[str, str]:
+    """Ask for a layer of the run that is chosen here."""
     chosen = {"run": st.query_params["run"]} if "run" in st.query_params else {}
-    return f"layers?{urlencode({'layer': layer, **chosen})}"
+    return {"layer": layer, **chosen}
+
+
+def _address(layer: str) -> str:
+    return f"layers?{urlencode(_query(layer))}"
 
 
 def _link_to(layer: str, run: Run) -> None:
-    chosen = {"run": st.query_params["run"]} if "run" in st.query_params else {}
-    st.page_link(page_of("layers", run), label="Open this layer", query_params={"layer": layer, **chosen})
+    st.page_link(page_of("layers", run), label="Open this layer", query_params=_query(layer))
 
 
 def _show_reasons(said: Summary) -> None:

@@ -65,8 +65,17 @@ def judged_words(info: RunInfo | None) -> str:
     Args:
         info: of the run.
     """
-    words = "" if info is None else judged_under(info.optimizer, info.judged_under)
+    words = "" if info is None else optimizer_words(info)
     return f", judged {words}" if words else ""
+
+
+def optimizer_words(info: RunInfo) -> str:
+    """Say under which optimizer remedies were judged: ``under Muon …``; nothing where it is the checkpoint's own.
+
+    Args:
+        info: of the run.
+    """
+    return judged_under(info.optimizer, info.judged_under)
 
 
 def ladder_line(evidence: Sequence[Evidence], *, info: RunInfo | None = None) -> str:

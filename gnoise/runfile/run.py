@@ -48,6 +48,7 @@ from gnoise.runfile.write import MODEL
 from gnoise.trial_records import Trial
 
 _EVIDENCE = tuple(field.name for field in fields(Evidence))
+_RECOMMENDATION = tuple(field.name for field in fields(Recommendation))
 
 
 def open_run(path: str | Path) -> "Run":
@@ -200,33 +201,8 @@ class Run:
     def recommendations(self) -> tuple[Recommendation, ...]:
         """Every recommendation of the last analysis, the model's first."""
         estimates = self._estimates
-        rows = self._query(
-            "SELECT scope, layer, remedy, params, status, reason, because, severity, gain_low, gain_high, "
-            "gain, alternatives, unless, tokens_saved, tokens_saved_low, tokens_saved_high "
-            "FROM recommendation ORDER BY id"
-        )
-        return tuple(
-            Recommendation(
-                scope=scope,
-                layer=layer,
-                remedy=Remedy(remedy),
-                params=json.loads(params),
-                status=Status(status),
-                reason=reason,
-                because=tuple(estimates[key] for key in json.loads(because)),
-                severity=Severity(severity),
-                gain_low=low,
-                gain_high=high,
-                gain=gain,
-                alternatives=tuple(json.loads(others)),
-                unless=unless,
-                tokens_saved=saved[0],
-                tokens_saved_low=saved[1],
-                tokens_saved_high=saved[2],
-            )
-            for scope, layer, remedy, params, status, reason, because, severity, *numbers in rows
-            for low, high, gain, others, unless, *saved in (numbers,)
-        )
+        rows = self._query(f"SELECT {', '.join(_RECOMMENDATION)} FROM recommendation ORDER BY id")
+        return tuple(_recommendation(row, estimates) for row in rows)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -298,6 +274,15 @@ def _evidence(row: tuple[Any, ...]) -> Evidence:
     named["params"], named["role"] = json.loads(named["params"]), EvidenceRole(named["role"])
     named["status"] = Status(named["status"])
     return Evidence(**named)
+
+
+def _recommendation(row: tuple[Any, ...], estimates: Mapping[int, Estimate]) -> Recommendation:
+    named = dict(zip(_RECOMMENDATION, row, strict=True))
+    named["remedy"], named["status"] = Remedy(named["remedy"]), Status(named["status"])
+    named["severity"], named["params"] = Severity(named["severity"]), json.loads(named["params"])
+    named["because"] = tuple(estimates[key] for key in json.loads(named["because"]))
+    named["alternatives"] = tuple(json.loads(named["alternatives"]))
+    return Recommendation(**named)
 
 
 def is_run(path: Path) -> bool:
