@@ -246,4 +246,6 @@ def _batch_advice(scale: Estimate, batch: int, unit: str) -> str:
         return f"a batch of {batch} {unit} averages more than it needs to: a smaller one buys the same ({caveat})"
     if high is not None and batch / 4 <= low and high <= 4 * batch:
         return f"a batch of {batch} {unit} is near the noise scale: no change indicated ({caveat})"
-    return f"a batch of {batch} {unit} cannot be placed against the noise scale yet: profile with more --draws ({caveat})"
+    return (
+        f"a batch of {batch} {unit} cannot be placed against the noise scale yet: profile with more --draws ({caveat})"
+    )
