@@ -190,9 +190,10 @@ def _backward(
     later = traced.graph.after(edge.node for edge in ends)
     ends = [edge for edge in ends if edge.node not in later]
     edges = [get_gradient_edge(tensor) for tensor in asked.values()]
-    found = torch.autograd.grad(
-        [traced.loss], [*edges, *ends], grad_outputs=[torch.full_like(traced.loss, share * scale)], allow_unused=True
-    )
+    factor = share * scale
+    # A factor in the graph, not in grad_outputs: to check the shape of those, torch imports SymPy, half a second long.
+    loss = traced.loss if factor == 1.0 else traced.loss * factor
+    found = torch.autograd.grad([loss], [*edges, *ends], allow_unused=True)
     if gradient is Gradient.NONE:
         return {}
     grads = {name: dense(grad, tensor) for (name, tensor), grad in zip(asked.items(), found, strict=False)}

@@ -6,59 +6,95 @@ log G the mean of K independent copies of log|X|, and every law's own G is known
 """
 
 import numpy as np
-from jaxtyping import Float
-from scipy.interpolate import CubicSpline
+from jaxtyping import Complex, Float
+from scipy.interpolate import CubicSpline, PPoly
 
 _STEP = 0.25
 _NODES = np.arange(-8.0, 8.5, 0.5)
 _FREQUENCIES = np.arange(0.0, 12.0, 0.2)
-_TO_NODES = np.exp(-1j * np.outer(_NODES, _FREQUENCIES))
+_TO_NODES = np.exp(-1j * np.outer(_FREQUENCIES, _NODES))
+_NO_MASS = 1e-20
 
 
-def scale_error(law: CubicSpline, scale_values: int) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
+def scale_errors(
+    laws: CubicSpline, scale_values: int
+) -> tuple[Float[np.ndarray, "laws nodes"], Float[np.ndarray, "laws nodes"]]:
     r"""Place quadrature nodes for $\eta = \log G - \mathrm{E}\log G$, the error of a measured scale.
 
     Its characteristic function is $\varphi(t/K)^K$ with $\varphi$ that of $\log|X|$, here integrated numerically;
     its density at nodes half a standard deviation apart, eight to either side, gives the weights.
 
     Args:
-        law: $\log(-\log P(|X| > e^y))$ over y.
+        laws: $\log(-\log P(|X| > e^y))$ over y, a law each.
         scale_values: K, at least 1.
     """
-    y = np.arange(law.x[0], law.x[-1], _STEP)
-    complement = law(y)
-    density = np.exp(complement - np.exp(complement)) * law(y, 1)
-    mass = density / density.sum()
-    centred = y - mass @ y
-    spread = np.sqrt(mass @ np.square(centred) / scale_values)
-    wave = np.exp(1j * np.outer(_FREQUENCIES / (spread * scale_values), centred)) @ mass
+    y = np.arange(laws.x[0], laws.x[-1], _STEP)
+    complement = laws(y)
+    density = np.exp(complement - np.exp(complement)) * laws(y, 1)
+    mass = density / density.sum(axis=1, keepdims=True)
+    centred = y - (mass @ y)[:, None]
+    spread = np.sqrt((mass * np.square(centred)).sum(axis=1, keepdims=True) / scale_values)
+    frequencies = _FREQUENCIES / (spread * scale_values)
+    wave = np.stack([_wave(*law) for law in zip(frequencies, centred, mass, strict=True)])
     half_first = np.where(_FREQUENCIES == 0.0, 0.5, 1.0)
-    weights = np.maximum((_TO_NODES @ (half_first * wave**scale_values)).real, 0.0)
-    return spread * _NODES, weights / weights.sum()
+    weights = np.maximum(np.real((half_first * wave**scale_values) @ _TO_NODES), 0.0)
+    return spread * _NODES, weights / weights.sum(axis=1, keepdims=True)
+
+
+def _wave(
+    frequencies: Float[np.ndarray, " frequencies"], at: Float[np.ndarray, " points"], mass: Float[np.ndarray, " points"]
+) -> Complex[np.ndarray, " frequencies"]:
+    """Compute a characteristic function; most laws have nothing on most of a grid that must hold the widest."""
+    some = mass > _NO_MASS
+    angles = np.outer(frequencies, at[some])
+    return np.cos(angles) @ mass[some] + 1j * (np.sin(angles) @ mass[some])
 
 
 def divided(
-    y: Float[np.ndarray, " grid"], complement: Float[np.ndarray, " grid"], scale_values: int
-) -> Float[np.ndarray, " grid"]:
+    y: Float[np.ndarray, " grid"], complements: Float[np.ndarray, "laws grid"], scale_values: int
+) -> Float[np.ndarray, "laws grid"]:
     r"""Compute the law of $X e^{-\eta}$: $P = \mathrm{E}_\eta P(|X| > e^{y + \eta})$.
 
     Args:
         y: grid of $\log x$.
-        complement: $\log(-\log P(|X| > e^y))$ on it; straight beyond either end.
+        complements: $\log(-\log P(|X| > e^y))$ on it, a law each; straight beyond either end.
         scale_values: K, at least 1.
 
     Returns:
-        The same as ``complement``, of the divided value.
+        The same as ``complements``, of the divided values.
     """
-    law = CubicSpline(y, complement)
-    nodes, weights = scale_error(law, scale_values)
+    laws = CubicSpline(y, complements, axis=1)
+    nodes, weights = scale_errors(laws, scale_values)
+    slopes = laws(y[[0, -1]], 1)
     kept = weights > 0.0
-    shifted = y[:, None] + nodes[kept]
+    rows = [
+        _divided(
+            PPoly.construct_fast(np.ascontiguousarray(laws.c[:, :, row]), y),
+            slopes[row],
+            nodes[row, some],
+            weights[row, some],
+        )
+        for row, some in enumerate(kept)
+    ]
+    return np.stack(rows)
+
+
+def _divided(
+    law: PPoly,
+    slopes: Float[np.ndarray, " two"],
+    nodes: Float[np.ndarray, " kept"],
+    weights: Float[np.ndarray, " kept"],
+) -> Float[np.ndarray, " grid"]:
+    """Average one law over the nodes, its logarithm on whichever side of the median is small."""
+    y = law.x
+    shifted = y[:, None] + nodes
     inside = np.clip(shifted, y[0], y[-1])
-    slopes = law(y[[0, -1]], 1)
     at = law(inside) + np.where(shifted < y[0], slopes[0], slopes[1]) * (shifted - inside)
     log_survival = -np.exp(np.minimum(at, 700.0))
-    below = -np.expm1(log_survival) @ weights[kept]
     largest = log_survival.max(axis=1)
-    above = largest + np.log(np.exp(log_survival - largest[:, None]) @ weights[kept])
-    return np.log(np.where(below < 0.5, -np.log1p(-np.minimum(below, 0.5)), -above))
+    above = largest + np.log(np.exp(log_survival - largest[:, None]) @ weights)
+    low = np.exp(above) > 0.5
+    below = -np.expm1(log_survival[low]) @ weights
+    complement = -above
+    complement[low] = -np.log1p(-below)
+    return np.log(complement)

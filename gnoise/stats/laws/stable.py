@@ -9,6 +9,8 @@ from gnoise.stats.laws.law import Law, Shape
 _CLOSE_TO_CAUCHY = 1e-3
 _REACH = 100.0
 _STEP = 0.125
+_NOTHING, _EVERYTHING = 6.7, 38.0
+"""Below e^-e^6.7 there is no float; closer than e^-38 to 1 neither."""
 
 
 def log_survival(x: Float[np.ndarray, " points"], alpha: float) -> Float[np.ndarray, " points"]:
@@ -41,12 +43,19 @@ def log_survival(x: Float[np.ndarray, " points"], alpha: float) -> Float[np.ndar
     cosine = np.where(near_start, np.cos((alpha - 1.0) * theta), np.sin((alpha - 1.0) * rest + short))
     log_v = power * np.log(np.sin(rest) / sine) + np.log(cosine / np.sin(rest))
     weights = 4.0 / np.pi**2 * theta * rest * step
+    # K rises along s, and is 0 or 1 to the last digit outside a window that x moves.
+    rising, shift = (-log_v, power * np.log(x)) if alpha > 1.0 else (log_v, -power * np.log(x))
+    starts = np.searchsorted(rising, shift - _NOTHING) if alpha > 1.0 else np.zeros(x.size, np.int64)
+    ends = np.searchsorted(rising, shift + _EVERYTHING)
+    beyond = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
 
-    def survival(log_x: float) -> float:
-        argument = -np.exp(np.minimum(power * log_x + log_v, 690.0))
-        return float((np.exp(argument) if alpha > 1.0 else -np.expm1(argument)) @ weights)
+    def survival(place: float, window: slice) -> float:
+        away = rising[window] - place
+        inside = np.exp(-np.exp(-away)) if alpha > 1.0 else -np.expm1(-np.exp(away))
+        return float(inside @ weights[window] + beyond[window.stop])
 
-    return np.log([survival(float(log_x)) for log_x in np.log(x)])
+    windows = [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
+    return np.log([survival(float(place), window) for place, window in zip(shift, windows, strict=True)])
 
 
 def _to_search(alpha: float) -> float:

@@ -56,8 +56,7 @@ def tabulate(law: Law, scale_values: int | None) -> Table:
     """
     table = _exact(law)
     if scale_values is not None:
-        rows = [divided(GRID, row, scale_values) for row in table.reshape(-1, GRID.size)]
-        table = np.stack(rows).reshape(table.shape)
+        table = divided(GRID, table.reshape(-1, GRID.size), scale_values).reshape(table.shape)
     knots: list[np.ndarray] = []
     for axis, grid in enumerate([*(shape.grid for shape in law.shapes), GRID]):
         spline = make_interp_spline(grid, np.moveaxis(table, axis, 0), k=3)
