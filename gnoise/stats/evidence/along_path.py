@@ -29,7 +29,7 @@ from gnoise.stats.evidence.progress import (
     problem_of,
     summed,
 )
-from gnoise.stats.evidence.updates import Passes, arm_updates
+from gnoise.stats.evidence.updates import Passes, arm_updates, treat_all
 
 _FOLDS = 2
 _WARM = 8
@@ -114,7 +114,7 @@ def _updates(
 ) -> Values:
     fillings = [own.alone(np.concatenate(parts[1 - fold :: _FOLDS])) for fold in range(_FOLDS)]
     updates = np.zeros_like(own.values)
-    for fold, made in enumerate(arm_updates(arm, own, fillings, passes, optimizer)):
+    for fold, made in enumerate(arm_updates(treat_all(arm, own, fillings), passes, optimizer)):
         rows = np.concatenate(parts[fold::_FOLDS])
         updates[rows] = made[rows]
     return updates

@@ -50,6 +50,16 @@ class Gradients:
         """Take some of the draws, which know of no others."""
         return replace(self.part(draws), filling=self.values[draws])
 
+    def followed_by(self, other: "Gradients") -> "Gradients":
+        """Put other draws behind these, with the scales of single coordinates from those."""
+        return replace(
+            self,
+            values=np.concatenate([self.values, other.values]),
+            norms=np.concatenate([self.norms, other.norms]),
+            model_norms=np.concatenate([self.model_norms, other.model_norms]),
+            filling=other.filling,
+        )
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -162,11 +172,11 @@ def stabilizer_ratios(norms: Float[np.ndarray, " draws"], gammas: tuple[float, f
         GradientStabilizer, arXiv 2502.17055.
     """
     mean, square = float(norms.mean()), float(np.square(norms).mean())
-    ratios = np.empty(norms.size)
-    for step, norm in enumerate(norms):
+    means, squares = np.empty(norms.size), np.empty(norms.size)
+    for step, norm in enumerate(norms.tolist()):
         mean, square = ema(mean, norm, gammas[0]), ema(square, norm * norm, gammas[1])
-        ratios[step] = stabilizer_ratio(np.asarray(mean), np.asarray(square))
-    return ratios
+        means[step], squares[step] = mean, square
+    return stabilizer_ratio(means, squares)
 
 
 ARMS: tuple[Arm, ...] = (

@@ -21,7 +21,7 @@ from gnoise.records import CoordinateSample, JsonValue, Status
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
 from gnoise.stats.evidence.optimizers import Simulated
 from gnoise.stats.evidence.skewness import surely_skewed
-from gnoise.stats.evidence.updates import arm_updates, does_nothing, two_passes
+from gnoise.stats.evidence.updates import arm_updates, is_untouched, treat_all, two_passes
 
 BLOCKS = 8
 """Of draws, half of them in each fold; leaving each out gives the intervals."""
@@ -185,9 +185,9 @@ def _fold(
     passes = two_passes(optimizer, own.values.shape[0])
     made: list[list[_Blocks]] = []
     for arm in arms:
-        idle = arm is not NONE and does_nothing(arm, own, fillings)
-        updates = [] if idle else arm_updates(arm, own, fillings, passes, optimizer)
-        made.append(made[0] if idle else [_by_block(u, curvature) for u in updates])
+        treated = treat_all(arm, own, fillings)
+        idle = arm is not NONE and is_untouched(treated, own, fillings)
+        made.append(made[0] if idle else [_by_block(u, curvature) for u in arm_updates(treated, passes, optimizer)])
     parts: list[_Fold] = []
     for half, quarter in enumerate(quarters):
         truth = _truth(gradients.values[quarters[1 - half]])
@@ -244,10 +244,9 @@ def _along_left(
 
 def _left_out(by_block: Float[np.ndarray, "own arms"], fold: int) -> Float[np.ndarray, "left arms"]:
     """Average over the fold's own blocks, then without each of them; the other fold's change nothing."""
-    left = np.tile(by_block.mean(axis=0), (1 + BLOCKS, 1))
-    for own in range(_OWN):
-        left[1 + fold + _FOLDS * own] = np.delete(by_block, own, axis=0).mean(axis=0)
-    return left
+    kept = np.ones((1 + BLOCKS, _OWN))
+    kept[1 + fold :: _FOLDS] -= np.eye(_OWN)
+    return ((kept / kept.sum(axis=1, keepdims=True))[..., None] * by_block).sum(axis=1)
 
 
 def believed(

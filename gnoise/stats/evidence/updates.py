@@ -5,7 +5,7 @@ fold are two matrices of weights, the optimizer's own answer to one draw at a ti
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -51,37 +51,59 @@ def two_passes(optimizer: Simulated, draws: int) -> Passes:
     return Passes(firsts, seconds, decay ** (draws + 1.0 + np.arange(draws)))
 
 
-def arm_updates(
-    arm: Arm, own: Gradients, fillings: Sequence[Gradients], passes: Passes, optimizer: Simulated
-) -> Iterator[Values]:
-    """Make an arm's updates, v and the scales of single coordinates started from other draws.
+@dataclass(frozen=True)
+class Treated:
+    """What an arm makes of a fold's draws and of those that fill v.
+
+    Attributes:
+        own: the fold's draws; one for each filling where the arm keeps a scale for each coordinate, else one for all.
+        fillings: each filling.
+    """
+
+    own: tuple[Values, ...]
+    fillings: tuple[Values, ...]
+
+
+def treat_all(arm: Arm, own: Gradients, fillings: Sequence[Gradients]) -> Treated:
+    """Treat a fold's draws and other draws.
 
     Args:
         arm: the remedy.
         own: the fold's draws.
-        fillings: the updates are made once with each; each has itself for its filling.
-        passes: of the optimizer over so many draws.
-        optimizer: what treated gradients go through.
+        fillings: other draws; each has itself for its filling.
     """
-    moments = None if arm.by_coordinate else _moments(arm.treat(own), passes)
-    for filling in fillings:
-        first, second = moments or _moments(arm.treat(replace(own, filling=filling.values)), passes)
-        if optimizer.second_decay is not None:
-            start = np.square(arm.treat(filling)).mean(axis=0)
-            second = second + passes.left_of_start[:, None] * start
-        yield optimizer.direction(first, second)
+    if not arm.by_coordinate:
+        return Treated((arm.treat(own),), tuple(arm.treat(filling) for filling in fillings))
+    draws = own.values.shape[0]
+    both = [arm.treat(own.followed_by(filling)) for filling in fillings]  # at once: scales are found only once
+    return Treated(tuple(x[:draws] for x in both), tuple(x[draws:] for x in both))
 
 
-def does_nothing(arm: Arm, own: Gradients, fillings: Sequence[Gradients]) -> bool:
-    """Tell whether an arm leaves every gradient as it is, as a high clip threshold does.
+def is_untouched(treated: Treated, own: Gradients, fillings: Sequence[Gradients]) -> bool:
+    """Tell whether an arm left every gradient as it is, as a high clip threshold does.
 
     Args:
-        arm: the remedy.
+        treated: by the arm.
         own: the fold's draws.
         fillings: other draws.
     """
-    return not arm.by_coordinate and all(np.array_equal(arm.treat(part), part.values) for part in (own, *fillings))
+    pairs = [*((x, own) for x in treated.own), *zip(treated.fillings, fillings, strict=True)]
+    return all(np.array_equal(x, given.values) for x, given in pairs)
 
 
-def _moments(treated: Values, passes: Passes) -> tuple[Values, Values]:
-    return passes.first @ treated, passes.second @ np.square(treated)
+def arm_updates(treated: Treated, passes: Passes, optimizer: Simulated) -> Iterator[Values]:
+    """Make an arm's updates, v started from other draws: once with each filling.
+
+    One at a time, so that what is made stays in the processor's cache.
+
+    Args:
+        treated: what the arm makes of the draws.
+        passes: of the optimizer over so many draws.
+        optimizer: what treated gradients go through.
+    """
+    moments = [(passes.first @ own, passes.second @ np.square(own)) for own in treated.own]
+    for place, filling in enumerate(treated.fillings):
+        first, second = moments[place % len(moments)]
+        if optimizer.second_decay is not None:
+            second = second + passes.left_of_start[:, None] * np.square(filling).mean(axis=0)
+        yield optimizer.direction(first, second)
