@@ -61,7 +61,7 @@ class Treated:
     """
 
     own: tuple[Values, ...]
-    fillings: tuple[Values, ...]
+    fillings: tuple[Float[np.ndarray, "_ coords"], ...]
 
 
 def treat_all(arm: Arm, own: Gradients, fillings: Sequence[Gradients]) -> Treated:
