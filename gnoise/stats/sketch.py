@@ -342,14 +342,12 @@ def _quantiles(
     if not np.all((levels >= 0.0) & (levels <= 1.0)):
         raise UserError("expected levels from 0 to 1, got others; try counting in units of 1, not of percent")
     cumulative = np.cumsum(counts)
-
-    def ordered(rank: Int[np.ndarray, " levels"]) -> Float[np.ndarray, " levels"]:
-        bucket = np.searchsorted(cumulative, rank, side="right")
-        inside = (rank - (cumulative[bucket] - counts[bucket]) + 0.5) / counts[bucket]
-        return lower[bucket] + (upper[bucket] - lower[bucket]) * inside
-
     position = levels * (cumulative[-1] - 1)
     below = np.floor(position).astype(np.int64)
     above = np.minimum(below + 1, cumulative[-1] - 1)
+    rank = np.stack([below, above])
+    bucket = np.searchsorted(cumulative, rank, side="right")
+    inside = (rank - (cumulative[bucket] - counts[bucket]) + 0.5) / counts[bucket]
+    ordered = lower[bucket] + (upper[bucket] - lower[bucket]) * inside
     weight = position - below
-    return (1.0 - weight) * ordered(below) + weight * ordered(above)
+    return (1.0 - weight) * ordered[0] + weight * ordered[1]

@@ -151,9 +151,11 @@ def scoring_step(
         The step, no coordinate of it longer than 1.
     """
     low, high = _bounds(law)
+    information = n * (here.information + _RIDGE * np.eye(theta.size))
+    if not ((theta <= low) | (theta >= high)).any():
+        return np.clip(np.linalg.solve(information, score), -_LONGEST, _LONGEST)
     free = np.ones(theta.size, dtype=bool)
     step = np.zeros(theta.size)
-    information = n * (here.information + _RIDGE * np.eye(theta.size))
     for _ in range(theta.size):
         block = information[np.ix_(free, free)]
         step[:] = 0.0

@@ -8,6 +8,7 @@ them and no probability underflows.
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from math import factorial
 
 import numpy as np
 from jaxtyping import Float
@@ -21,15 +22,36 @@ GRID = np.concatenate([np.arange(-14.0, -3.0, 0.25), np.arange(-3.0, 3.0, 0.0625
 
 
 @dataclass(frozen=True)
+class Axis:
+    """Cubic splines along one shape, looked up without SciPy's checks, which take longer at one point than the sum.
+
+    Attributes:
+        breaks: where one polynomial passes into the next, but for the last.
+        taylor: of the four splines that are not 0 beyond each break, by power of the distance.
+    """
+
+    breaks: Float[np.ndarray, " breaks"]
+    taylor: Float[np.ndarray, "breaks 4 splines"]
+
+    def at(self, place: float) -> tuple[int, Float[np.ndarray, "2 splines"]]:
+        """Return which is the first of the four splines at a place, their values there and their slopes."""
+        first = max(int(np.searchsorted(self.breaks, place, side="right")) - 1, 0)
+        h = place - self.breaks[first]
+        return first, np.array([[1.0, h, h * h, h**3], [0.0, 1.0, 2.0 * h, 3.0 * h * h]]) @ self.taylor[first]
+
+
+@dataclass(frozen=True)
 class Table:
     """Cubic splines through a law's table.
 
     Attributes:
         knots: of each shape's axis, then of y.
+        axes: of each shape.
         coefficients: one axis a shape, then y.
     """
 
     knots: tuple[np.ndarray, ...]
+    axes: tuple[Axis, ...]
     coefficients: Float[np.ndarray, "..."]
 
 
@@ -62,7 +84,15 @@ def tabulate(law: Law, scale_values: int | None) -> Table:
         spline = make_interp_spline(grid, np.moveaxis(table, axis, 0), k=3)
         knots.append(spline.t)
         table = np.moveaxis(spline.c, 0, axis)
-    return Table(tuple(knots), np.ascontiguousarray(table))
+    return Table(tuple(knots), tuple(_axis(of_shape) for of_shape in knots[:-1]), np.ascontiguousarray(table))
+
+
+def _axis(knots: Float[np.ndarray, " knots"]) -> Axis:
+    breaks, splines = knots[3:-4], knots.size - 4
+    every = BSpline(knots, np.eye(splines), 3)
+    powers = [np.asarray(every(breaks, power)) / factorial(power) for power in range(4)]
+    near = np.arange(breaks.size)[:, None]
+    return Axis(breaks, np.stack([taylor[near, near + np.arange(4)] for taylor in powers], axis=1))
 
 
 @cache
@@ -84,9 +114,10 @@ def evaluate(table: Table, y: Float[np.ndarray, " points"], shapes: Float[np.nda
     """
     inside = np.clip(y, GRID[0], GRID[-1])
     columns = [table.coefficients[..., used := _used(inside)]]
-    for knots, at in zip(table.knots, shapes, strict=False):
-        splines = [BSpline.construct_fast(knots, column, 3) for column in columns]
-        columns = [spline(at) for spline in splines] + [splines[0](at, 1)]
+    for axis, at in zip(reversed(table.axes), reversed(shapes), strict=True):
+        first, (value, slope) = axis.at(at)
+        near = [column[..., first : first + 4, :] for column in columns]
+        columns = [value @ near[0], slope @ near[0], *(value @ column for column in near[1:])]
     knots = table.knots[-1][used.start : used.stop + 4]
     spline = BSpline.construct_fast(knots, np.stack(columns, axis=-1), 3)
     values, slope = spline(inside), np.asarray(spline(inside, 1))[:, 0]
