@@ -79,7 +79,16 @@ def merge(sketches: Sequence[Sketch]) -> Sketch:
     Args:
         sketches: of disjoint values, in any order.
     """
-    return _gather(_dense(sketches), sketches)
+    dense = np.zeros(BUCKETS, dtype=np.int64)
+    for sketch in sketches:
+        dense[sketch.buckets] += sketch.counts
+    occupied = _occupied(dense)
+    return Sketch(
+        buckets=occupied,
+        counts=dense[occupied],
+        zeros=sum(sketch.zeros for sketch in sketches),
+        nonfinite=sum(sketch.nonfinite for sketch in sketches),
+    )
 
 
 def _occupied(dense: Int[np.ndarray, " dense"]) -> Int[np.ndarray, " buckets"]:
@@ -96,29 +105,20 @@ def leave_one_out(sketches: Sequence[Sketch]) -> list[Sketch]:
     Args:
         sketches: one a block of draws.
     """
-    dense, merged = _dense(sketches), []
-    for left, sketch in enumerate(sketches):
-        dense[sketch.buckets] -= sketch.counts
-        merged.append(_gather(dense, [*sketches[:left], *sketches[left + 1 :]]))
-        dense[sketch.buckets] += sketch.counts
-    return merged
-
-
-def _dense(sketches: Sequence[Sketch]) -> Int[np.ndarray, " dense"]:
-    dense = np.zeros(BUCKETS, dtype=np.int64)
+    whole, merged = merge(sketches), []
     for sketch in sketches:
-        dense[sketch.buckets] += sketch.counts
-    return dense
-
-
-def _gather(dense: Int[np.ndarray, " dense"], sketches: Sequence[Sketch]) -> Sketch:
-    occupied = _occupied(dense)
-    return Sketch(
-        buckets=occupied,
-        counts=dense[occupied],
-        zeros=sum(sketch.zeros for sketch in sketches),
-        nonfinite=sum(sketch.nonfinite for sketch in sketches),
-    )
+        counts = whole.counts.copy()
+        counts[np.searchsorted(whole.buckets, sketch.buckets)] -= sketch.counts
+        occupied = counts > 0
+        merged.append(
+            Sketch(
+                buckets=whole.buckets[occupied],
+                counts=counts[occupied],
+                zeros=whole.zeros - sketch.zeros,
+                nonfinite=whole.nonfinite - sketch.nonfinite,
+            )
+        )
+    return merged
 
 
 def total(sketch: Sketch) -> int:

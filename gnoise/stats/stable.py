@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -194,18 +195,25 @@ def _unmix(
     scale_values: int,
 ) -> tuple[float, float]:
     """Solve for exponent and log gamma under the mixture over scale errors."""
-
-    def misfit(parameters: Float[np.ndarray, "2"]) -> Float[np.ndarray, " frequencies"]:
-        exponent, log_gamma = float(np.exp(parameters[0])), parameters[1]
-        log_power = exponent * ((log_t + log_gamma)[:, None] + _scale_errors(exponent, scale_values))
-        mixed = np.exp(-np.exp(np.clip(log_power, *_LOG_POWERS))) @ _WEIGHTS
-        return np.log(-np.log(mixed)) - target
-
+    misfit = partial(_misfit, log_t, target, scale_values)
     first = np.array([np.log(np.clip(start[0], *_START_EXPONENTS)), np.clip(start[1], -1.0, 1.0)])
     solution = _gauss_newton(misfit, first)
     if solution is None:
         solution = least_squares(misfit, first, method="lm", xtol=1e-6, ftol=1e-10).x
     return float(np.exp(solution[0])), float(solution[1])
+
+
+def _misfit(
+    log_t: Float[np.ndarray, " frequencies"],
+    target: Float[np.ndarray, " frequencies"],
+    scale_values: int,
+    parameters: Float[np.ndarray, "2"],
+) -> Float[np.ndarray, " frequencies"]:
+    """Say how far the mixture's log(-log φ) at the log of an exponent and a log gamma is from what was observed."""
+    exponent, log_gamma = float(np.exp(parameters[0])), parameters[1]
+    log_power = exponent * ((log_t + log_gamma)[:, None] + _scale_errors(exponent, scale_values))
+    mixed = np.exp(-np.exp(np.clip(log_power, *_LOG_POWERS))) @ _WEIGHTS
+    return np.log(-np.log(mixed)) - target
 
 
 def _gauss_newton(

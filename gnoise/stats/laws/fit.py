@@ -107,7 +107,7 @@ def climb(law: Law, bins: FoldedBins, scale_values: int | None) -> Peak:
             break
         if pulled > 0.0:
             stretch *= 1.0 / max(1.0 - float(score @ moved) / pulled, 1.0 / _STRETCHED)
-        stretch = float(np.clip(stretch, _SHORTEST, _STRETCHED))
+        stretch = min(max(stretch, _SHORTEST), _STRETCHED)
         for _ in range(_HALVINGS):
             trial = clipped(law, theta + stretch * step)
             there = likelihood(table, bins.log_edges, trial)

@@ -138,15 +138,23 @@ def evaluate_blocks(
     blocks = np.arange(y.shape[0])
     inside = np.clip(y, GRID[0], GRID[-1])
     used = _used(inside)
-    columns = np.broadcast_to(table.coefficients[..., used], (y.shape[0], *table.coefficients[..., used].shape))
-    for knots, at in zip(table.knots, shapes.T, strict=False):
-        columns = BSpline.construct_fast(knots, np.moveaxis(columns, 0, 1), 3)(at)[blocks, blocks]
+    columns = np.stack([_column(table.coefficients[..., used], table.axes, at) for at in shapes], axis=-1)
     knots = table.knots[-1][used.start : used.stop + 4]
-    spline = BSpline.construct_fast(knots, np.ascontiguousarray(columns.T), 3)
+    spline = BSpline.construct_fast(knots, columns, 3)
     values = spline(inside)[blocks, :, blocks]
     if (y != inside).any():
         values = values + np.asarray(spline(inside, 1))[blocks, :, blocks] * (y - inside)
     return -np.exp(np.minimum(values, 700.0))
+
+
+def _column(
+    coefficients: Float[np.ndarray, "... columns"], axes: tuple[Axis, ...], shapes: Float[np.ndarray, " shapes"]
+) -> Float[np.ndarray, " columns"]:
+    """Interpolate coefficients between shapes."""
+    for axis, at in zip(reversed(axes), reversed(shapes), strict=True):
+        first, (value, _) = axis.at(at)
+        coefficients = value @ coefficients[..., first : first + 4, :]
+    return coefficients
 
 
 def _used(y: Float[np.ndarray, "..."]) -> slice:
