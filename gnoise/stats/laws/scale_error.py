@@ -65,32 +65,34 @@ def divided(
     """
     laws = CubicSpline(y, complements, axis=1)
     nodes, weights = scale_errors(laws, scale_values)
-    slopes = laws(y[[0, -1]], 1)
+    ends, pieces = _straight_beyond(laws, complements)
     kept = weights > 0.0
     rows = [
         _divided(
-            PPoly.construct_fast(np.ascontiguousarray(laws.c[:, :, row]), y),
-            slopes[row],
-            nodes[row, some],
-            weights[row, some],
+            PPoly.construct_fast(np.ascontiguousarray(pieces[:, :, row]), ends), y, nodes[row, some], weights[row, some]
         )
         for row, some in enumerate(kept)
     ]
     return np.stack(rows)
 
 
+def _straight_beyond(
+    laws: CubicSpline, values: Float[np.ndarray, "laws grid"]
+) -> tuple[Float[np.ndarray, " ends"], Float[np.ndarray, "4 pieces laws"]]:
+    """Add a straight piece at either end, which polynomials are continued with."""
+    slopes = laws(laws.x[[0, -1]], 1)
+    beyond = np.zeros((4, 2, len(values)))
+    beyond[2], beyond[3] = slopes.T, values[:, [0, -1]].T
+    beyond[3, 0] -= slopes[:, 0]  # the first piece begins 1 before the grid
+    ends = np.concatenate([[laws.x[0] - 1.0], laws.x, [laws.x[-1] + 1.0]])
+    return ends, np.concatenate([beyond[:, :1], laws.c, beyond[:, 1:]], axis=1)
+
+
 def _divided(
-    law: PPoly,
-    slopes: Float[np.ndarray, " two"],
-    nodes: Float[np.ndarray, " kept"],
-    weights: Float[np.ndarray, " kept"],
+    law: PPoly, y: Float[np.ndarray, " grid"], nodes: Float[np.ndarray, " kept"], weights: Float[np.ndarray, " kept"]
 ) -> Float[np.ndarray, " grid"]:
     """Average one law over the nodes, its logarithm on whichever side of the median is small."""
-    y = law.x
-    shifted = y[:, None] + nodes
-    inside = np.clip(shifted, y[0], y[-1])
-    at = law(inside) + np.where(shifted < y[0], slopes[0], slopes[1]) * (shifted - inside)
-    log_survival = -np.exp(np.minimum(at, 700.0))
+    log_survival = -np.exp(np.minimum(law(y[:, None] + nodes), 700.0))
     largest = log_survival.max(axis=1)
     above = largest + np.log(np.exp(log_survival - largest[:, None]) @ weights)
     low = np.exp(above) > 0.5
