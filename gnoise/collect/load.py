@@ -54,6 +54,7 @@ def load_workload(
         optimizer=model.optimizer,
         second_moments=model.second_moments,
         optimizer_state=model.optimizer_state,
+        optimizer_steps=model.optimizer_steps,
         references={name: value for name, value in references.items() if value is not None},
         held_out=None if kept is None else HeldOut(kept.description, kept.examples, _batches(kept)),
         notes=model.notes,

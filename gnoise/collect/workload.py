@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gnoise.errors import unreadable
+from gnoise.models.steps import OptimizerSteps
 from gnoise.records import JsonValue
 
 Batch = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
@@ -49,6 +50,7 @@ class Workload:
         optimizer: hyper-parameters found in the checkpoint.
         second_moments: Adam's v of each parameter by name, bias-corrected; empty without optimizer state.
         optimizer_state: all that the checkpoint's optimizer keeps, by parameter name; empty without any that fits.
+        optimizer_steps: how it steps each parameter, where Muon steps some; a trial goes on with that.
         references: ``data``, ``factory``, ``loss``, ``held_out`` as they were given or found; what loads this again.
         held_out: examples kept from training; ``None`` where none were named.
         notes: what a person should know of how it was loaded, a line each.
@@ -67,6 +69,7 @@ class Workload:
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
     second_moments: Mapping[str, Tensor] = field(default_factory=dict)
     optimizer_state: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    optimizer_steps: OptimizerSteps = field(default_factory=OptimizerSteps)
     references: Mapping[str, str] = field(default_factory=dict)
     held_out: HeldOut | None = None
     notes: tuple[str, ...] = ()

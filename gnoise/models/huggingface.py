@@ -20,6 +20,7 @@ from gnoise.models.losses import choose_loss, module_loss, next_token_pairs, tok
 from gnoise.models.model import Batch, LoadedModel, count_parameters, in_millions
 from gnoise.models.moments import optimizer_state, second_moments
 from gnoise.models.report import SourceReport, report_safetensors, total_bytes
+from gnoise.models.steps import optimizer_steps
 from gnoise.models.tokens import find_tokenizer, token_labels
 from gnoise.records import JsonValue
 
@@ -78,6 +79,7 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
         optimizer=optimizer,
         second_moments=second_moments(beside.checkpoint, module),
         optimizer_state=optimizer_state(beside.checkpoint, module),
+        optimizer_steps=optimizer_steps(beside.checkpoint, module),
         row_labels=token_labels(tokenizer, vocab_size),
         default_data=next((str(path / name) for name in _DATA if (path / name).is_file()), None),
         tokenizer=tokenizer,

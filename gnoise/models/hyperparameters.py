@@ -3,9 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
-
-from gnoise.models.optimizer_states import MUON, Group, known_name, optimizer_groups
+from gnoise.models.optimizer_states import MUON, Group, as_number, known_name, number_in, optimizer_groups
 from gnoise.records import JsonValue
 
 _CONFIGS = ("config", "args", "hyper_parameters")
@@ -51,7 +49,7 @@ def hyperparameters(checkpoint: object) -> dict[str, JsonValue]:
     if isinstance(config, Mapping):
         found |= _from_config(config)
     found |= _from_optimizer([group for groups in optimizer_groups(checkpoint) for group in groups])
-    if (number := _number(_first(checkpoint, _ITERATIONS))) is not None:
+    if (number := number_in(checkpoint, *_ITERATIONS)) is not None:
         found["iteration"] = int(number)
     if found.get("clip_global_norm") == 0:
         del found["clip_global_norm"]
@@ -68,7 +66,7 @@ def _from_config(config: Mapping[str, object]) -> dict[str, JsonValue]:
         value = _first(config, keys)
         if isinstance(value, (int, float)):
             found[name] = value
-    betas = [_number(config.get(key)) for key in ("beta1", "beta2")]
+    betas = [number_in(config, key) for key in ("beta1", "beta2")]
     if None not in betas:
         found["betas"] = [*betas]
     if name := known_name(_first(config, _CONFIG_NAMES)):
@@ -98,24 +96,20 @@ def _speaker(groups: Sequence[Group]) -> Group:
     names = Counter(name for group in groups for name in [group.name] * len(group.entries))
     return max(
         groups,
-        key=lambda one: (one.name == MUON, names[one.name], _number(_first(one.settings, _DECAYS)) or 0.0),
+        key=lambda one: (one.name == MUON, names[one.name], number_in(one.settings, *_DECAYS) or 0.0),
     )
 
 
 def _settings(group: Mapping[str, object]) -> dict[str, JsonValue]:
     found: dict[str, JsonValue] = {}
     for name, keys in _GROUP_KEYS.items():
-        if (value := _number(_first(group, keys))) is not None:
+        if (value := number_in(group, *keys)) is not None:
             found[name] = value
     if found.get("lr") == 0.0:  # where a schedule ends, which says nothing of the rate it trained at
         del found["lr"]
+        if began := number_in(group, "initial_lr"):
+            found["lr"] = began
     betas = _first(group, _BETAS)
     if isinstance(betas, (tuple, list)):
-        found["betas"] = [_number(beta) for beta in betas]
+        found["betas"] = [as_number(beta) for beta in betas]
     return found
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, Tensor) and value.numel() != 1:
-        return None
-    return float(value) if isinstance(value, (int, float, Tensor)) else None

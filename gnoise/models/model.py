@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from gnoise.models.steps import OptimizerSteps
 from gnoise.records import JsonValue
 
 Batch = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
@@ -30,6 +31,7 @@ class LoadedModel:
         optimizer: hyper-parameters found in the checkpoint; empty without any.
         second_moments: Adam's v by parameter name, bias-corrected; empty without optimizer state.
         optimizer_state: all that torch's optimizer keeps, by parameter name; empty without any that fits.
+        optimizer_steps: how each parameter is stepped, where Muon steps some.
         row_labels: text of each token, for embedding and head rows; empty without a tokenizer.
         default_data: training data found beside the checkpoint; ``None`` without any.
         tokenizer: the checkpoint's ``tokenizer.json``; ``None`` without one.
@@ -46,6 +48,7 @@ class LoadedModel:
     optimizer: Mapping[str, JsonValue] = field(default_factory=dict)
     second_moments: Mapping[str, Tensor] = field(default_factory=dict)
     optimizer_state: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    optimizer_steps: OptimizerSteps = field(default_factory=OptimizerSteps)
     row_labels: tuple[str, ...] = ()
     default_data: str | None = None
     tokenizer: Path | None = None

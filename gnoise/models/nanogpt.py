@@ -15,6 +15,7 @@ from gnoise.models.losses import choose_loss, next_token_pairs, token_cross_entr
 from gnoise.models.model import Batch, LoadedModel, count_parameters, in_millions
 from gnoise.models.moments import optimizer_state, second_moments
 from gnoise.models.report import SourceReport, report_state
+from gnoise.models.steps import optimizer_steps
 from gnoise.models.tokens import find_tokenizer, token_labels
 
 LOOKS_FOR: str = "ckpt.pt with model and model_args (nanoGPT)"
@@ -70,6 +71,7 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
         optimizer=optimizer,
         second_moments=second_moments(checkpoint, module),
         optimizer_state=optimizer_state(checkpoint, module),
+        optimizer_steps=optimizer_steps(checkpoint, module),
         row_labels=token_labels(tokenizer, config.vocab_size),
         default_data=_default_data(checkpoint, file.parent),
         tokenizer=tokenizer,

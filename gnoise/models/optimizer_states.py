@@ -65,6 +65,27 @@ def known_name(said: object) -> str:
     return _SAID.get(said.lower(), "") if isinstance(said, str) else ""
 
 
+def number_in(settings: Mapping[str, object], *names: str) -> float | None:
+    """Return the first of some settings that is there, as a number; ``None`` without, or where it is none.
+
+    Args:
+        settings: of a group, or a configuration.
+        names: under which makers keep it.
+    """
+    return as_number(next((settings[name] for name in names if name in settings), None))
+
+
+def as_number(value: object) -> float | None:
+    """Return a number or a tensor of one as a float; ``None`` for anything else.
+
+    Args:
+        value: what a checkpoint holds.
+    """
+    if isinstance(value, Tensor) and value.numel() != 1:
+        return None
+    return float(value) if isinstance(value, (int, float, Tensor)) else None
+
+
 def _states(value: object, label: str, *, depth: int) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Find mappings with parameter groups, by the name they go by."""
     if isinstance(value, Mapping):

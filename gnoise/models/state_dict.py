@@ -22,6 +22,7 @@ from gnoise.models.losses import choose_loss, module_loss, scalar
 from gnoise.models.model import Batch, LoadedModel, Loss, count_parameters, in_millions
 from gnoise.models.moments import optimizer_state, second_moments
 from gnoise.models.report import SourceReport, report_safetensors, report_state, total_bytes
+from gnoise.models.steps import optimizer_steps
 from gnoise.references import load_reference
 
 LOOKS_FOR: str = "weight files (.pt, .pth, .ckpt, .safetensors) for --factory"
@@ -69,6 +70,7 @@ def load(path: Path, *, factory: str | None, loss: str | None) -> LoadedModel:
         optimizer=hyperparameters(checkpoint),
         second_moments=second_moments(checkpoint, module),
         optimizer_state=optimizer_state(checkpoint, module),
+        optimizer_steps=optimizer_steps(checkpoint, module),
         notes=beside.notes,
     )
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-_STEEP = (3.4445, -4.7750, 2.0315)
+STEEP = (3.4445, -4.7750, 2.0315)
 """Newton–Schulz polynomial that lifts small singular values fastest, to between 0.7 and 1.2 (Jordan 2024)."""
 _POLISH = (1.875, -1.25, 0.375)
 """The classical one of fifth degree, which takes these to 1: p(1) = 1, p'(1) = p''(1) = 0."""
@@ -78,7 +78,7 @@ def approximate_polar_factor(x: Tensor, *, steps: int = 4, polish: int = 2) -> T
     tall = x.shape[0] > x.shape[1]
     y = (x.mT if tall else x).bfloat16()
     y = y / torch.linalg.vector_norm(y).clamp(min=_TINY)
-    for a, b, c in [_STEEP] * steps + [_POLISH] * polish:
+    for a, b, c in [STEEP] * steps + [_POLISH] * polish:
         gram = y @ y.mT
         y = torch.addmm(y, torch.addmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
     return y.mT if tall else y

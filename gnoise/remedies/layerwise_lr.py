@@ -12,13 +12,13 @@ from torch.optim import Optimizer
 
 from gnoise.errors import UserError
 from gnoise.formulas import bias_corrected, ema, lr_multiplier, noise_adaptive_rate
-from gnoise.remedies.geometry import Geometry, as_matrix, dual_norm
+from gnoise.remedies.geometry import STEEP, Geometry, as_matrix, dual_norm
 from gnoise.remedies.lmo_step import Steppers, dense, lmo_step_
 from gnoise.remedies.shards import as_dtensor
 
 Group = dict[str, Any]
 
-_MUON = ("weight_decay", "momentum", "nesterov", "ns_steps", "adjust_lr_fn")
+_MUON = ("weight_decay", "momentum", "nesterov", "ns_steps", "ns_coefficients", "adjust_lr_fn")
 _ADAMW = ("lr", "weight_decay", "betas", "eps")
 _SMALLEST = 1e-30
 
@@ -69,6 +69,7 @@ class LayerwiseLR(Optimizer):
         momentum: μ.
         nesterov: look ahead as Muon usually does; the paper does not.
         ns_steps: Newton–Schulz steps of Muon.
+        ns_coefficients: of its polynomial; Jordan's.
         adjust_lr_fn: of ``torch.optim.Muon``: a constant factor by shape.
         betas: of AdamW groups.
         eps: of AdamW groups.
@@ -94,6 +95,7 @@ class LayerwiseLR(Optimizer):
         momentum: float = 0.95,
         nesterov: bool = False,
         ns_steps: int = 5,
+        ns_coefficients: tuple[float, float, float] = STEEP,
         adjust_lr_fn: str | None = None,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
@@ -107,6 +109,7 @@ class LayerwiseLR(Optimizer):
         settings |= {
             "nesterov": nesterov,
             "ns_steps": ns_steps,
+            "ns_coefficients": ns_coefficients,
             "adjust_lr_fn": adjust_lr_fn,
             "betas": betas,
             "eps": eps,
@@ -118,6 +121,8 @@ class LayerwiseLR(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        for group in self.param_groups:  # of a state saved before they could be set
+            group.setdefault("ns_coefficients", STEEP)
         self._inner = {}
 
     def add_param_group(self, param_group: Group) -> None:

@@ -93,7 +93,8 @@ def _arm(run: Run, name: str) -> Arm | None:
     if name == OWN:
         return Arm(name, _own_clipping(run))
     if name in (MUON, LAYERWISE_LR):
-        return Arm(name, optimizer=name)
+        is_own = name == MUON and run.info.optimizer.get("name") == "Muon"
+        return Arm(name, optimizer=OWN_OPTIMIZER if is_own else name)
     if name in [str(family) for family in FAMILIES]:
         return Arm(name, _family(run, name))
     if name.endswith(".json") and Path(name).is_file():

@@ -18,9 +18,9 @@ from gnoise.data.batches import examples_in
 from gnoise.records import JsonValue, Status
 from gnoise.remedies import apply
 from gnoise.trial_records import TrialCurve
-from gnoise.trials.arms import OWN_OPTIMIZER, Arm
+from gnoise.trials.arms import Arm
 from gnoise.trials.held_out import Examples
-from gnoise.trials.optimizers import make_optimizer
+from gnoise.trials.optimizers import goes_on, make_optimizer
 
 _WARM_UP = 0.1
 _BEFORE = 32
@@ -40,7 +40,7 @@ class Branch:
         examples: to train on and to judge by.
         weights: the checkpoint's.
         optimizer: its settings.
-        with_state: whether its state goes with every arm of its own optimizer.
+        with_state: whether its state goes with every arm that goes on from it.
         batch_size: examples of a step.
         steps: of an arm without more.
         evaluate_every: steps between looks at the held-out examples.
@@ -114,9 +114,10 @@ class Branch:
 
     def _optimizer(self, arm: Arm, lr: float) -> tuple[Optimizer, bool]:
         module = self.workload.module
-        resumed = self.with_state and arm.optimizer == OWN_OPTIMIZER
+        resumed = self.with_state and goes_on(arm.optimizer, self.optimizer)
         state = self.workload.optimizer_state if resumed else {}
-        optimizer = make_optimizer(module, arm.optimizer, self.optimizer, lr=lr, state=state)
+        steps = self.workload.optimizer_steps
+        optimizer = make_optimizer(module, arm.optimizer, self.optimizer, lr=lr, state=state, steps=steps)
         if arm.document is not None:
             apply(arm.document, module, optimizer)
         return optimizer, not resumed

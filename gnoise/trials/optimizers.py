@@ -9,37 +9,43 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gnoise.errors import UserError
+from gnoise.models.steps import OptimizerSteps
 from gnoise.records import JsonValue
 from gnoise.remedies import LayerwiseLR, param_groups_for
 from gnoise.remedies.param_groups import decay_groups
-from gnoise.trials.arms import LAYERWISE_LR, MUON
+from gnoise.trials.arms import LAYERWISE_LR, MUON, OWN_OPTIMIZER
+from gnoise.trials.own_muon import own_muon
 
 State = Mapping[str, Mapping[str, Tensor]]
-_TAKEN_UP = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+_OWN_MUON = "Muon"
+_TAKEN_UP = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "muon": _OWN_MUON}
 _BETAS = (0.9, 0.95)
 _WEIGHT_DECAY = 0.1
 _LEARNING_RATE = 3e-4
 _MATCHED = "match_rms_adamw"
 
 
-def settings_of(found: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+def settings_of(found: Mapping[str, JsonValue], steps: OptimizerSteps) -> dict[str, JsonValue]:
     """Fill in what a checkpoint does not say about its optimizer: AdamW, betas 0.9 and 0.95, weight decay 0.1.
 
     Args:
         found: hyper-parameters found in the checkpoint.
+        steps: how it steps each parameter, where it is Muon.
 
     Returns:
         ``name``, ``lr``, ``betas``, ``eps``, ``momentum``, ``weight_decay``.
 
     Raises:
-        UserError: the checkpoint is of another optimizer than SGD, Adam or AdamW.
+        UserError: the checkpoint is of another optimizer than SGD, Adam, AdamW and Muon, or of a Muon whose steps are
+            not known.
     """
     said = str(found.get("name", "SGD" if "momentum" in found else "AdamW"))
     name = _TAKEN_UP.get(said.lower())
-    if name is None:
+    if name is None or (name == _OWN_MUON and not steps.by_name):
+        without = "whose state is not in the checkpoint" if name == _OWN_MUON else "whose steps a trial cannot take"
         raise UserError(
-            f"expected a checkpoint of SGD, Adam or AdamW to go on from, got one of {said}, whose state a trial cannot "
-            "take up yet; try gnoise export and a training of your own"
+            f"expected a checkpoint of SGD, Adam, AdamW or Muon to go on from, got one of {said}, "
+            f"{steps.missing or without}; try gnoise export, and a training of your own with and without gnoise.apply"
         )
     return {
         "name": name,
@@ -52,20 +58,34 @@ def settings_of(found: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def make_optimizer(
-    module: nn.Module, kind: str, settings: Mapping[str, JsonValue], *, lr: float, state: State
+    module: nn.Module,
+    kind: str,
+    settings: Mapping[str, JsonValue],
+    *,
+    lr: float,
+    state: State,
+    steps: OptimizerSteps,
 ) -> Optimizer:
     """Make an arm's optimizer.
 
-    Matrices decay, vectors do not. Muon's and the layer-wise rates are scaled to move entries as far as AdamW's do at
-    the same rate; they start without the checkpoint's state, which is of another optimizer.
+    Where the checkpoint's own is Muon, each parameter is stepped as it was, all rates in proportion; layer-wise rates
+    are then its own Muon with rates that follow the noise. Else matrices decay, vectors do not, and Muon's and the
+    layer-wise rates are scaled to move entries as far as AdamW's do at the same rate.
 
     Args:
         module: to be trained.
         kind: ``own``, ``muon`` or ``layerwise_lr``.
         settings: of :func:`settings_of`.
         lr: learning rate.
-        state: of the checkpoint's optimizer, by parameter name; empty to start afresh.
+        state: of the checkpoint's optimizer, by parameter name; empty to start afresh. Left alone where
+            :func:`goes_on` says no.
+        steps: how it steps each parameter, where it is Muon.
     """
+    if settings["name"] == _OWN_MUON and kind != MUON:
+        muon = own_muon(module, steps, times=lr / steps.lr)
+        if kind == LAYERWISE_LR:
+            muon.adapt()
+        return _with_state(muon, module, state)
     betas = _betas(settings["betas"])
     decay = _number(settings["weight_decay"], 0.0)
     if kind in (MUON, LAYERWISE_LR):
@@ -80,7 +100,20 @@ def make_optimizer(
             nesterov=plain,
             reference=math.inf if plain else None,
         )
-    optimizer = _own(str(settings["name"]), decay_groups(module, decay), settings, lr, betas)
+    return _with_state(_own(str(settings["name"]), decay_groups(module, decay), settings, lr, betas), module, state)
+
+
+def goes_on(kind: str, settings: Mapping[str, JsonValue]) -> bool:
+    """Tell whether an arm's optimizer takes up the checkpoint's state: its own does, and rates that follow its Muon.
+
+    Args:
+        kind: as in :func:`make_optimizer`.
+        settings: likewise.
+    """
+    return kind == OWN_OPTIMIZER or (kind == LAYERWISE_LR and settings["name"] == _OWN_MUON)
+
+
+def _with_state(optimizer: Optimizer, module: nn.Module, state: State) -> Optimizer:
     for name, parameter in module.named_parameters():
         if parameter.requires_grad and name in state:
             optimizer.state[parameter] = {

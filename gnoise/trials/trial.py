@@ -115,7 +115,7 @@ def trial(
         gains = predicted(opened, made)
         workload = _workload(opened, source, data, held_out)
         going = None if fresh else _earlier(opened, request)
-        settings = settings_of({**info.optimizer, **({} if lr is None else {"lr": lr})})
+        settings = settings_of({**info.optimizer, **({} if lr is None else {"lr": lr})}, workload.optimizer_steps)
         size = batch_size or info.training_batch or info.examples_per_draw
     place(workload, device)
     if going is not None:
