@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from gnoise.models.hyperparameters import hyperparameters
 from gnoise.models.moments import optimizer_state, second_moments
+from gnoise.models.muons import AdamWStep, MuonStep
 from gnoise.models.optimizer_states import optimizer_groups
+from gnoise.models.steps import OptimizerSteps, optimizer_steps
 from gnoise.remedies import optimizer_for
 
 MOMENTUM = {"momentum_buffer": torch.ones(4, 4)}
@@ -168,6 +170,89 @@ def test_state_of_several_optimizers_goes_to_their_parameters() -> None:
     assert kept.keys() == dict(network.named_parameters()).keys()
     assert {name for name, entry in kept.items() if "momentum_buffer" in entry} == {"0.weight", "2.weight"}
     torch.testing.assert_close(second_moments(held, network)["1.bias"], adamw["state"][2]["exp_avg_sq"] / (1.0 - 0.95))
+
+
+def _moonlights() -> tuple[nn.Module, dict[str, Any]]:
+    """Matrices by Muon, vectors by Adam under names of its own, in one group."""
+    network = _network()
+    kept: dict[int, dict[str, Any]] = {}
+    for number, parameter in enumerate(network.parameters()):
+        full = torch.full_like(parameter, 1.0 + number).detach()
+        adam = {"use_muon": False, "step": 3, "moment1": full, "moment2": full}
+        kept[number] = {"use_muon": True, "momentum_buffer": full} if parameter.ndim == 2 else adam
+    settings = {"lr": 0.02, "wd": 0.01, "momentum": 0.95, "nesterov": True, "ns_steps": 6}
+    settings |= {"adamw_betas": (0.8, 0.9), "adamw_eps": 1e-10, "params": [*range(len(kept))]}
+    return network, {"optimizer": {"state": kept, "param_groups": [settings]}}
+
+
+def test_moonlights_state_comes_in_torchs_terms() -> None:
+    network, held = _moonlights()
+    kept = optimizer_state(held, network)
+    torch.testing.assert_close(kept["0.weight"]["momentum_buffer"], torch.full((4, 4), 1.0 * 0.05))  # of a sum of 1
+    torch.testing.assert_close(kept["0.bias"]["exp_avg"], torch.full((4,), 2.0))
+    moments = second_moments(held, network)
+    assert moments.keys() == {name for name, x in network.named_parameters() if x.ndim == 1}
+    torch.testing.assert_close(moments["0.bias"], torch.full((4,), 2.0 / (1.0 - 0.9**3)))
+    steps = optimizer_steps(held, network).by_name
+    assert steps["0.bias"] == AdamWStep(lr=0.02, weight_decay=0.01, betas=(0.8, 0.9), eps=1e-10)
+    jordans = (3.4445, -4.7750, 2.0315)
+    assert steps["0.weight"] == MuonStep(0.02, 0.01, 0.95, True, 6, jordans, "match_rms_adamw")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"beta2": 0.9}, "steps 0.weight by Muon with the settings adamw_betas, adamw_eps, beta2, lr"),  # NorMuon
+        ({"backend_steps": 5}, "steps 0.weight by Muon"),
+        ({"adamw_eps": None}, "steps 0.weight by Muon"),
+        ({"lr": 0.0}, "learning rate has ended at zero"),
+    ],
+)
+def test_a_muon_that_may_step_otherwise_is_not_taken_up(changes: dict[str, Any], said: str) -> None:
+    network, held = _moonlights()
+    (settings,) = held["optimizer"]["param_groups"]
+    settings |= {key: value for key, value in changes.items() if value is not None}
+    for key in [key for key, value in changes.items() if value is None]:
+        del settings[key]
+    steps = optimizer_steps(held, network)
+    assert steps.by_name == {}
+    assert said in steps.missing
+
+
+def test_what_steps_beside_muon_is_torchs_adamw_or_nothing_is_taken_up() -> None:
+    network, muon, adamw = _muon_and_adamw()
+    assert optimizer_steps({"optimizers": [muon, adamw]}, network).missing == ""
+    adamw["param_groups"][0]["amsgrad"] = True
+    assert "steps 0.bias by AdamW" in optimizer_steps({"optimizers": [muon, adamw]}, network).missing
+    (plain,) = _stepped(network, torch.optim.SGD([x for x in network.parameters() if x.ndim < 2], momentum=0.9))
+    assert "steps 0.bias by SGD" in optimizer_steps({"optimizers": [muon, plain]}, network).missing
+
+
+def test_gnoises_own_muon_is_taken_up_while_it_follows_no_noise() -> None:
+    network = nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 40, 2), nn.Flatten(), nn.Linear(40, 40))
+    network.append(nn.Linear(40, 3))
+    (state,) = _stepped(network, optimizer_for(network, "muon"))
+    steps = optimizer_steps({"optimizer": state}, network).by_name
+    assert {name for name, step in steps.items() if isinstance(step, MuonStep)} == {"1.weight", "3.weight"}
+    assert optimizer_state({"optimizer": state}, network)["1.weight"]["momentum_buffer"].shape == (40, 4)
+    (state,) = _stepped(network, optimizer_for(network, "layerwise_lr"))
+    assert "steps 1.weight by Muon" in optimizer_steps({"optimizer": state}, network).missing
+
+
+def test_other_optimizers_have_no_steps_of_muons() -> None:
+    network = _network()
+    (state,) = _stepped(network, torch.optim.AdamW(network.parameters()))
+    assert optimizer_steps({"optimizer": state}, network) == OptimizerSteps()
+
+
+def test_a_rate_that_its_schedule_took_to_zero_is_the_one_it_began_with() -> None:
+    network = _network()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=1)
+    _stepped(network, optimizer)
+    schedule.step()
+    assert optimizer.param_groups[0]["lr"] == 0.0
+    assert hyperparameters({"optimizer": optimizer.state_dict()})["lr"] == 3e-3
 
 
 def test_one_of_two_optimizers_may_have_the_whole_network() -> None:
