@@ -50,8 +50,10 @@ def trial_about(trial: Trial) -> str:
     plan = trial.plan
     rates = sorted({curve.learning_rate for curve in trial.curves if curve.arm == NONE})
     tuned = ", ".join(f"{rate:.3g}" for rate in rates) or "not tuned yet"
+    state = "with the checkpoint's state" if plan.with_state else "started afresh"
     return (
-        f"{len(plan.seeds)} seeds at most, {plan.steps} steps of {plan.batch_size} examples, learning rate {tuned}, "
+        f"{len(plan.seeds)} seeds at most, {plan.steps} steps of {plan.batch_size} examples, "
+        f"{plan.optimizer.get('name', 'its optimizer')} {state}, learning rate {tuned}, "
         f"loss on {plan.held_out_examples} held-out examples"
     )
 
@@ -63,6 +65,8 @@ def trial_sentence(result: ArmResult) -> str:
         result: of an arm beside none.
     """
     name = arm_words(result.arm)
+    if result.difference == result.difference_low == result.difference_high == 0.0:
+        return f"{name}: the same training as without remedy, to the last digit."
     if result.tokens_saved is None or result.low is None or result.high is None:
         return f"{name}: no saving to report: {result.status.advice}."
     interval = f"95% interval {_percent(result.low)} to {_percent(result.high)}, {result.seeds} paired seeds"
@@ -89,7 +93,7 @@ def trial_line(trial: Trial, curve: TrialCurve) -> str:
     if curve.arm.startswith(TUNING):
         return f"{curve.arm}, learning rate {curve.learning_rate:.3g}: {curve.loss[-1]:.4f}"
     none = final_losses(trial, NONE).get(curve.seed)
-    apart = "" if none is None or curve.arm == NONE else f", {curve.loss[-1] - none:+.4f} beside no remedy"
+    apart = "" if none is None or curve.arm == NONE else f", {curve.loss[-1] - none:+z.4f} beside no remedy"
     return f"{name}: {curve.loss[-1]:.4f}{apart}"
 
 
@@ -218,7 +222,7 @@ def _draw(
 def _difference(each: ArmResult) -> str:
     if each.difference is None or each.difference_low is None or each.difference_high is None or each.arm == NONE:
         return "–"
-    return f"{each.difference:+.4f} ({each.difference_low:+.4f} to {each.difference_high:+.4f})"
+    return f"{each.difference:+z.4f} ({each.difference_low:+z.4f} to {each.difference_high:+z.4f})"
 
 
 def _saved(each: ArmResult) -> str:

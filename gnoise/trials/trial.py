@@ -106,7 +106,7 @@ def trial(
     request["source"] = source.sha256 if isinstance(source, Workload) else None if source is None else str(source)
     with open_run(path) as opened:
         info = opened.info
-        if info.judged_under:
+        if info.judged_under not in ("", str(info.optimizer.get("name", "")).lower()):
             raise UserError(
                 "expected remedies judged under the checkpoint's own optimizer, with which a trial trains, got "
                 f"{info.judged_under}; try gnoise profile without --optimizer"

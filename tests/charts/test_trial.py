@@ -25,6 +25,12 @@ def test_sentences_say_which_way_and_how_sure() -> None:
     unsure = trial_sentence(judge_arm(simulated(rng, worth=0.0), "clip"))
     assert "no difference detected" in unsure
     assert "it could have seen" in unsure
+    same = simulated(rng, worth=0.0)
+    none = [curve for curve in same.curves if curve.arm == "none"]
+    kept = [curve for curve in same.curves if curve.arm != "clip"]
+    same = dataclasses.replace(same, curves=(*kept, *(dataclasses.replace(curve, arm="clip") for curve in none)))
+    assert trial_sentence(judge_arm(same, "clip")) == "clip: the same training as without remedy, to the last digit."
+    assert next(row for row in trial_table(same) if row[0] == "clip")[3] == "+0.0000 (+0.0000 to +0.0000)"
     few = trial_sentence(judge_arm(simulated(rng, worth=0.0, seeds=1), "clip"))
     assert few == f"clip: no saving to report: {Status.TOO_FEW_SEEDS.advice}."
 
@@ -62,6 +68,8 @@ def test_an_unfinished_trial_draws_nothing_and_says_so() -> None:
     assert chart.table.empty
     assert chart.finding == "No pair has ended yet."
     assert "not tuned yet" in trial_about(trial)
+    with_state = dataclasses.replace(trial.plan, optimizer={"name": "Muon"}, with_state=True)
+    assert "Muon with the checkpoint's state" in trial_about(dataclasses.replace(trial, plan=with_state))
 
 
 def test_lines_name_the_difference_and_what_went_wrong() -> None:

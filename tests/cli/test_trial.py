@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import torch
+
+from gnoise.models.gpt import GPT, GPTConfig
 from tests.cli.conftest import Run
 
 
@@ -28,6 +31,34 @@ def test_a_trial_from_a_profiled_checkpoint(gnoise: Run, checkpoint: Path) -> No
     assert list(arms) == ["none", "stabilize", "as_trained", "longer", "batch_x2"]
     assert {"tokens_saved", "low", "high", "status"} <= arms["stabilize"].keys()
     assert printed["plan"]["references"]["data"].endswith("train.bin")
+
+
+def test_a_trial_from_a_checkpoint_of_muon(gnoise: Run, checkpoint: Path) -> None:
+    file = checkpoint / "ckpt.pt"
+    held = torch.load(file)
+    module = GPT(GPTConfig(**held["model_args"]))
+    named = [(".h." in name and x.ndim == 2, x) for name, x in module.named_parameters()]
+    muon = torch.optim.Muon([x for hidden, x in named if hidden], lr=0.01)
+    adamw = torch.optim.AdamW([x for hidden, x in named if not hidden], lr=1e-3)
+    tokens = torch.arange(36).view(4, 9) % 32
+    module(tokens[:, :-1], tokens[:, 1:])[1].backward()
+    muon.step()
+    adamw.step()
+    torch.save(held | {"model": module.state_dict(), "optimizers": [muon.state_dict(), adamw.state_dict()]}, file)
+    assert gnoise("profile", checkpoint, "-o", "muon.gnoise", "-q").code == 0
+    options = ("--arms", "clip,layerwise_lr,muon", "--steps", 8, "--seeds", 2, "--device", "cpu")
+    done = gnoise("trial", "muon.gnoise", *options)
+    assert done.code == 0, done.err
+    said = " ".join(done.out.split())
+    assert "muon: the same training as without remedy, to the last digit." in said
+    assert "Muon with the checkpoint's state, learning rate 0.0" in said
+    assert gnoise("trial", "muon.gnoise", *options).out == done.out
+    muon.param_groups[0]["beta2"] = 0.9  # whose Muon that is nobody knows
+    torch.save(held | {"model": module.state_dict(), "optimizers": [muon.state_dict(), adamw.state_dict()]}, file)
+    assert gnoise("profile", checkpoint, "-o", "other.gnoise", "-q").code == 0
+    refused = gnoise("trial", "other.gnoise")
+    assert refused.code == 2
+    assert "got one of Muon, which steps transformer.h.0.attn.c_attn.weight by Muon with the settings" in refused.err
 
 
 def test_a_checkpoint_that_moved_or_changed_is_said(gnoise: Run, checkpoint: Path) -> None:

@@ -33,19 +33,19 @@ class Untied(nn.Module):
 Split = Callable[[Untied], Sequence[torch.optim.Optimizer]]
 
 
-def hidden(net: Untied) -> list[nn.Parameter]:
+def hidden(net: Untied) -> list[Tensor]:
     return [net.up.weight, net.down.weight, net.square.weight]
 
 
-def vectors(net: Untied) -> list[nn.Parameter]:
+def vectors(net: Untied) -> list[Tensor]:
     return [x for x in net.parameters() if x.ndim < 2]
 
 
-def muon(params: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+def muon(params: Sequence[Tensor]) -> torch.optim.Optimizer:
     return torch.optim.Muon([*params], lr=0.02)
 
 
-def adamw(*groups: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+def adamw(*groups: Sequence[Tensor]) -> torch.optim.Optimizer:
     return torch.optim.AdamW([{"params": [*params]} for params in groups], lr=1e-3)
 
 

@@ -100,6 +100,29 @@ def test_neutral_is_torch_muon_and_adamw_bit_for_bit(dtype: torch.dtype) -> None
     assert equal(ours, theirs)
 
 
+def test_muons_coefficients_are_torchs() -> None:
+    ours, theirs = gpt(), gpt()
+    ours_muon = optimizer_for(ours, "muon")
+    muon, adamw = bare(theirs)
+    for group in (*ours_muon.param_groups, *muon.param_groups):
+        group["ns_coefficients"] = (2.0, -1.5, 0.5)
+    train(ours, [ours_muon], range(10))
+    train(theirs, [muon, adamw], range(10))
+    assert equal(ours, theirs)
+
+
+def test_a_state_from_before_coefficients_could_be_set_still_loads() -> None:
+    whole, again = gpt(), gpt()
+    older = optimizer_for(whole, "muon").state_dict()
+    for group in older["param_groups"]:
+        del group["ns_coefficients"]
+    optimizer = optimizer_for(again, "muon")
+    optimizer.load_state_dict(older)
+    train(whole, [optimizer_for(whole, "muon")], range(3))
+    train(again, [optimizer], range(3))
+    assert equal(whole, again)
+
+
 @pytest.mark.parametrize("mode", ["accumulation", "scaler"])
 def test_neutral_is_bare_in_every_kind_of_loop(mode: str) -> None:
     models = [gpt(), gpt()]

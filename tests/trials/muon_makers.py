@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-def orthogonalized(x: Tensor, steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def orthogonalized(x: Tensor, steps: int) -> Tensor:
     """Jordan's Newton–Schulz, in float32: his bfloat16 is lost in rounding, which no two orders of products share."""
-    y = x.to(dtype) if len(x) <= x.shape[1] else x.to(dtype).mT
+    y = x if len(x) <= x.shape[1] else x.mT
     y = y / (y.norm() + 1e-7)
     for _ in range(steps):
         a = y @ y.mT
         y = 3.4445 * y + (-4.7750 * a + 2.0315 * a @ a) @ y
-    return y.to(x.dtype) if len(x) <= x.shape[1] else y.mT.to(x.dtype)
+    return y if len(x) <= x.shape[1] else y.mT
 
 
 def adam_ratio(state: dict[str, Any], grad: Tensor, betas: Sequence[float], eps: float, names: Sequence[str]) -> Tensor:
@@ -38,7 +38,7 @@ class Jordans(Optimizer):
         super().__init__([*groups, {"params": sort, **of_muon}], {})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
             for p in group["params"]:
                 state = self.state[p]
@@ -63,7 +63,7 @@ class Summing(Optimizer):
             self.state[p]["use_muon"] = any(p is x for x in muons)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         (group,) = self.param_groups
         moonlight = "wd" in group
         for p in group["params"]:
