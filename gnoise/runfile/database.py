@@ -35,7 +35,8 @@ def create_database(
     try:
         nascent.unlink(missing_ok=True)
         with closing(sqlite3.connect(nascent, isolation_level=None)) as connection:
-            connection.executescript(files("gnoise.runfile").joinpath("schema.sql").read_text(encoding="utf-8"))
+            schema = files("gnoise.runfile").joinpath("schema.sql").read_text(encoding="utf-8")
+            connection.executescript(f"BEGIN;\n{schema}\nCOMMIT;")  # else every table waits for the disk
             with transaction(connection):
                 fill(connection)
         for suffix in ("-wal", "-shm", "-journal"):
