@@ -34,5 +34,10 @@ def _patches(conv: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
     mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
     x = functional.pad(x, conv._reversed_padding_repeated_twice, mode=mode)  # pyright: ignore[reportPrivateUsage]
     flat = x.ndim == 3  # one dimension is two of which the first has size 1
+    patches = x.unsqueeze(2) if flat else x
     kernel, dilation, stride = ((1, *size) if flat else size for size in (conv.kernel_size, conv.dilation, conv.stride))
-    return functional.unfold(x.unsqueeze(2) if flat else x, kernel, dilation=dilation, stride=stride).mT
+    # Two views and one copy: functional.unfold, which gives the same, takes three times as long on a CPU.
+    for axis in range(2):
+        patches = patches.unfold(2 + axis, dilation[axis] * (kernel[axis] - 1) + 1, stride[axis])
+    patches = patches[..., :: dilation[0], :: dilation[1]].permute(0, 1, 4, 5, 2, 3)
+    return patches.reshape(len(x), patches[0, :, :, :, 0, 0].numel(), -1).mT
