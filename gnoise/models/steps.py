@@ -26,6 +26,10 @@ class OptimizerSteps:
     missing: str = ""
 
 
+NO_STEPS = OptimizerSteps()
+"""Of any other optimizer."""
+
+
 def optimizer_steps(checkpoint: object, module: nn.Module) -> OptimizerSteps:
     """Read how Muon, with AdamW beside it, steps every parameter of a module.
 
@@ -35,7 +39,9 @@ def optimizer_steps(checkpoint: object, module: nn.Module) -> OptimizerSteps:
     """
     groups = [group for of_one in optimizer_groups(checkpoint) for group in of_one]
     if not any(group.name == MUON for group in groups):
-        return OptimizerSteps()
+        return NO_STEPS
+    if not any(entry for group in groups for entry in group.entries):
+        return OptimizerSteps(missing="whose state is not in the checkpoint")
     kept, rate = paired(checkpoint, module), hyperparameters(checkpoint).get("lr")
     if not kept:
         return OptimizerSteps(missing="whose state does not tell which parameter each part of it belongs to")
@@ -45,7 +51,7 @@ def optimizer_steps(checkpoint: object, module: nn.Module) -> OptimizerSteps:
     steps = {name: _step(one, shapes[name]) for name, one in kept.items()}
     odd = [name for name, step in steps.items() if step is None]
     if odd:
-        return OptimizerSteps(missing=_why_not(odd[0], kept[odd[0]]))
+        return OptimizerSteps(missing=_why_not(odd[0], shapes[odd[0]], kept[odd[0]]))
     return OptimizerSteps({name: step for name, step in steps.items() if step is not None}, float(rate))
 
 
@@ -53,7 +59,8 @@ def _step(kept: Kept, shape: tuple[int, ...]) -> MuonStep | AdamWStep | None:
     return muon_step(kept.group, shape) if is_muons(kept.group, kept.entry) else adamw_step(kept.group)
 
 
-def _why_not(name: str, kept: Kept) -> str:
+def _why_not(name: str, shape: tuple[int, ...], kept: Kept) -> str:
+    size = " × ".join(map(str, shape))
     who = MUON if is_muons(kept.group, kept.entry) else kept.group.name or "something unknown"
     told = [key for key in sorted(map(str, kept.group.settings)) if key not in ("params", "param_names")]
-    return f"which steps {name} by {who} with the settings {', '.join(told)}, which torch's own does not have so"
+    return f"which steps {name} ({size}) by {who} with the settings {', '.join(told)}, a rule that trials do not have"

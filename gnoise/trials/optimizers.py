@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gnoise.errors import UserError
-from gnoise.models.steps import OptimizerSteps
+from gnoise.models.steps import NO_STEPS, OptimizerSteps
 from gnoise.records import JsonValue
 from gnoise.remedies import LayerwiseLR, param_groups_for
 from gnoise.remedies.param_groups import decay_groups
@@ -25,7 +25,7 @@ _LEARNING_RATE = 3e-4
 _MATCHED = "match_rms_adamw"
 
 
-def settings_of(found: Mapping[str, JsonValue], steps: OptimizerSteps) -> dict[str, JsonValue]:
+def settings_of(found: Mapping[str, JsonValue], steps: OptimizerSteps = NO_STEPS) -> dict[str, JsonValue]:
     """Fill in what a checkpoint does not say about its optimizer: AdamW, betas 0.9 and 0.95, weight decay 0.1.
 
     Args:
@@ -64,7 +64,7 @@ def make_optimizer(
     *,
     lr: float,
     state: State,
-    steps: OptimizerSteps,
+    steps: OptimizerSteps = NO_STEPS,
 ) -> Optimizer:
     """Make an arm's optimizer.
 

@@ -58,7 +58,10 @@ def test_a_trial_from_a_checkpoint_of_muon(gnoise: Run, checkpoint: Path) -> Non
     assert gnoise("profile", checkpoint, "-o", "other.gnoise", "-q").code == 0
     refused = gnoise("trial", "other.gnoise")
     assert refused.code == 2
-    assert "got one of Muon, which steps transformer.h.0.attn.c_attn.weight by Muon with the settings" in refused.err
+    assert (
+        "got one of Muon, which steps transformer.h.0.attn.c_attn.weight (24 × 8) by Muon with the settings"
+        in refused.err
+    )
 
 
 def test_a_checkpoint_that_moved_or_changed_is_said(gnoise: Run, checkpoint: Path) -> None:

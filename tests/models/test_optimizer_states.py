@@ -202,9 +202,12 @@ def test_moonlights_state_comes_in_torchs_terms() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"beta2": 0.9}, "steps 0.weight by Muon with the settings adamw_betas, adamw_eps, beta2, lr"),  # NorMuon
-        ({"backend_steps": 5}, "steps 0.weight by Muon"),
-        ({"adamw_eps": None}, "steps 0.weight by Muon"),
+        (
+            {"beta2": 0.9},
+            "steps 0.weight (4 × 4) by Muon with the settings adamw_betas, adamw_eps, beta2, lr",
+        ),  # NorMuon
+        ({"backend_steps": 5}, "steps 0.weight (4 × 4) by Muon"),
+        ({"adamw_eps": None}, "steps 0.weight (4 × 4) by Muon"),
         ({"lr": 0.0}, "learning rate has ended at zero"),
     ],
 )
@@ -222,10 +225,12 @@ def test_a_muon_that_may_step_otherwise_is_not_taken_up(changes: dict[str, Any],
 def test_what_steps_beside_muon_is_torchs_adamw_or_nothing_is_taken_up() -> None:
     network, muon, adamw = _muon_and_adamw()
     assert optimizer_steps({"optimizers": [muon, adamw]}, network).missing == ""
+    empty = [torch.optim.Muon([x for x in network.parameters() if x.ndim == 2]).state_dict()]
+    assert optimizer_steps({"optimizers": empty}, network).missing == "whose state is not in the checkpoint"
     adamw["param_groups"][0]["amsgrad"] = True
-    assert "steps 0.bias by AdamW" in optimizer_steps({"optimizers": [muon, adamw]}, network).missing
+    assert "steps 0.bias (4) by AdamW" in optimizer_steps({"optimizers": [muon, adamw]}, network).missing
     (plain,) = _stepped(network, torch.optim.SGD([x for x in network.parameters() if x.ndim < 2], momentum=0.9))
-    assert "steps 0.bias by SGD" in optimizer_steps({"optimizers": [muon, plain]}, network).missing
+    assert "steps 0.bias (4) by SGD" in optimizer_steps({"optimizers": [muon, plain]}, network).missing
 
 
 def test_gnoises_own_muon_is_taken_up_while_it_follows_no_noise() -> None:
@@ -236,7 +241,7 @@ def test_gnoises_own_muon_is_taken_up_while_it_follows_no_noise() -> None:
     assert {name for name, step in steps.items() if isinstance(step, MuonStep)} == {"1.weight", "3.weight"}
     assert optimizer_state({"optimizer": state}, network)["1.weight"]["momentum_buffer"].shape == (40, 4)
     (state,) = _stepped(network, optimizer_for(network, "layerwise_lr"))
-    assert "steps 1.weight by Muon" in optimizer_steps({"optimizer": state}, network).missing
+    assert "steps 1.weight (40 × 1 × 2 × 2) by Muon" in optimizer_steps({"optimizer": state}, network).missing
 
 
 def test_other_optimizers_have_no_steps_of_muons() -> None:
