@@ -1,24 +1,13 @@
-"""Muon of several makers and the AdamW beside it, told by their settings, in the terms of ``torch.optim``.
+"""How Muon steps a matrix, and AdamW what is beside it, in the terms of ``torch.optim`` whoever made them."""
 
-All orthogonalize with Jordan's coefficients. They differ in whether the momentum is a sum of gradients or their
-average, in the factor for a matrix's shape, and in what they call things. A maker is known by *all* of its settings:
-with one more it may step otherwise.
-
-References:
-    Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; Liu et al. 2025 (Moonlight),
-    arXiv 2502.16982.
-"""
-
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from gnoise.models.muon_makers import maker_of
 from gnoise.models.optimizer_states import MUON, Group, as_number, number_in
 
-_BOOKS = frozenset({"params", "param_names", "initial_lr", "use_muon"})
-"""What a group holds beside the settings of its step."""
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _TORCHS_NAMES = {"moment1": "exp_avg", "moment2": "exp_avg_sq"}
 
@@ -46,51 +35,6 @@ class AdamWStep:
     eps: float
 
 
-@dataclass(frozen=True)
-class Maker:
-    """One implementation of Muon.
-
-    Attributes:
-        settings: that its groups have.
-        sums: whether its momentum is a decaying sum, else an average.
-        adjust_lr_fn: its factor for the shape, as torch calls it, where its groups do not say.
-        flattens: whether it steps a kernel as the matrix of its outputs, that factor included.
-    """
-
-    settings: frozenset[str]
-    sums: bool
-    adjust_lr_fn: str
-    flattens: bool
-
-
-_MAKERS = (
-    # torch.optim
-    Maker(
-        frozenset({"lr", "weight_decay", "momentum", "nesterov", "ns_coefficients", "eps", "ns_steps", "adjust_lr_fn"}),
-        sums=False,
-        adjust_lr_fn="original",
-        flattens=False,
-    ),
-    # Jordan's, and modded-nanogpt's, of 2025
-    Maker(frozenset({"lr", "weight_decay", "momentum"}), sums=False, adjust_lr_fn="original", flattens=False),
-    # Jordan's of 2024
-    Maker(
-        frozenset({"lr", "momentum", "nesterov", "ns_steps", "adamw_lr_ratio", "adamw_betas", "adamw_eps", "adamw_wd"}),
-        sums=True,
-        adjust_lr_fn="original",
-        flattens=True,
-    ),
-    # Moonlight
-    Maker(
-        frozenset({"lr", "wd", "momentum", "nesterov", "ns_steps", "adamw_betas", "adamw_eps"}),
-        sums=True,
-        adjust_lr_fn="match_rms_adamw",
-        flattens=False,
-    ),
-)
-_GNOISES = Maker(frozenset({"geometry"}), sums=False, adjust_lr_fn="original", flattens=True)
-
-
 def muon_step(group: Group, shape: tuple[int, ...]) -> MuonStep | None:
     """Read how a group of Muon steps its parameters.
 
@@ -101,7 +45,7 @@ def muon_step(group: Group, shape: tuple[int, ...]) -> MuonStep | None:
     Returns:
         ``None`` where torch's Muon would step it otherwise.
     """
-    maker, settings = _maker(group), group.settings
+    maker, settings = maker_of(group), group.settings
     if maker is None or len(shape) < 2 or (len(shape) > 2 and not maker.flattens):
         return None
     return MuonStep(
@@ -146,7 +90,7 @@ def in_torchs_terms(group: Group, entry: Mapping[str, object]) -> dict[str, obje
         entry: what is kept.
     """
     kept = {_TORCHS_NAMES.get(key, key): value for key, value in entry.items()}
-    maker, buffer = _maker(group), kept.get("momentum_buffer")
+    maker, buffer = maker_of(group), kept.get("momentum_buffer")
     if maker is not None and maker.sums and isinstance(buffer, Tensor):
         kept["momentum_buffer"] = buffer * (1.0 - (number_in(group.settings, "momentum") or 0.0))
     return kept
@@ -171,15 +115,6 @@ def betas_in(settings: Mapping[str, object]) -> list[float]:
 def rate_in(settings: Mapping[str, object]) -> float:
     """Return the learning rate, or the one its schedule began with where that has ended at zero."""
     return number_in(settings, "lr") or number_in(settings, "initial_lr") or 0.0
-
-
-def _maker(group: Group) -> Maker | None:
-    if group.name != MUON:
-        return None
-    if "geometry" in group.settings:  # LayerwiseLR, which is plain Muon where it follows no noise
-        plain = group.settings["geometry"] == "spectral" and group.settings.get("reference") == math.inf
-        return _GNOISES if plain else None
-    return next((maker for maker in _MAKERS if maker.settings == frozenset(group.settings) - _BOOKS), None)
 
 
 def _coefficients(settings: Mapping[str, object]) -> tuple[float, float, float]:

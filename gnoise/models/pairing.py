@@ -82,8 +82,9 @@ def _orders(groups: Sequence[Group], kept: Sequence[Kept], module: nn.Module) ->
         yield named
         return
     matrices = [name for name, tensor in parameters.items() if tensor.ndim >= 2]
-    yield list(parameters)
-    yield matrices + [name for name in parameters if name not in {*matrices}]
+    if not _shared(kept):
+        yield list(parameters)
+        yield matrices + [name for name in parameters if name not in {*matrices}]
     if order := _by_shape(kept, module):
         yield order
 
@@ -110,6 +111,12 @@ def _by_shape(kept: Sequence[Kept], module: nn.Module) -> list[str]:
     return found if all(found) else []
 
 
+def _shared(kept: Sequence[Kept]) -> bool:
+    """Whether Muon and another step parameters of one shape, so that shapes would fit the wrong ones as well."""
+    found = [{_shape_kept(one) for one in kept if is_muons(one.group, one.entry) is muons} for muons in (True, False)]
+    return bool(found[0] & found[1])
+
+
 def _shape_kept(kept: Kept) -> tuple[int, ...]:
     return next((_shape(x) for key, x in kept.entry.items() if key != "step" and isinstance(x, Tensor)), (0,))
 
@@ -118,10 +125,10 @@ def _told_apart(kept: Sequence[Kept], names: Sequence[str], tables: Sequence[boo
     """Order parameters of one shape, embeddings among them or not, as their entries are; empty where it is a guess."""
     if len(kept) != len(names):
         return []
-    if len({one.number for one in kept}) == 1 and len({*tables}) == 1:
-        return [*names]
     muons = [is_muons(one.group, one.entry) for one in kept]
     groups = {(one.number, muon) for one, muon in zip(kept, muons, strict=True)}
+    if len(groups) == 1 and len({*tables}) == 1:
+        return [*names]
     if len(groups) == 2 and {*muons} == {False, True} and muons.count(True) == tables.count(False):
         of = {kind: iter([name for name, x in zip(names, tables, strict=True) if x is kind]) for kind in (False, True)}
         return [next(of[not muon]) for muon in muons]

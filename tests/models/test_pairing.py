@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gnoise.models.moments import optimizer_state
 from gnoise.models.muons import AdamWStep, MuonStep
 from gnoise.models.steps import optimizer_steps
+from tests.trials.muon_makers import moonlights
 
 VOCABULARY, WIDTH = 24, 8
 
@@ -128,6 +129,27 @@ def test_vectors_in_two_groups_are_a_guess() -> None:
     net, held = after(split)
     assert optimizer_state(held, net) == {}
     assert "does not tell which parameter" in optimizer_steps(held, net).missing
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_matrices_of_one_shape_that_two_optimizers_share_are_a_guess(together: bool) -> None:
+    """They would fit in the order of the module, and Muon's go to the first two."""
+    net = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(4)))
+    inner = [net[1].weight, net[2].weight]
+    rest = [x for x in net.parameters() if not any(x is y for y in inner)]
+    net(torch.ones(2, WIDTH)).square().mean().backward()
+    last = sorted(rest, key=lambda x: -x.ndim)
+    optimizers = [moonlights(inner, last)] if together else [muon(inner), adamw(last)]
+    for optimizer in optimizers:
+        optimizer.step()
+    held = {"optimizers": [optimizer.state_dict() for optimizer in optimizers]}
+    assert optimizer_state(held, net) == {}
+    named = torch.optim.Muon([(name, x) for name, x in net.named_parameters() if any(x is y for y in inner)])
+    named.step()
+    others = torch.optim.AdamW([(name, x) for name, x in net.named_parameters() if any(x is y for y in rest)])
+    others.step()
+    steps = optimizer_steps({"optimizers": [named.state_dict(), others.state_dict()]}, net).by_name
+    assert {name for name, step in steps.items() if isinstance(step, MuonStep)} == {"1.weight", "2.weight"}
 
 
 def test_an_output_layer_whose_logits_are_capped_cannot_be_told_from_the_embedding() -> None:
