@@ -81,6 +81,7 @@ def measure_along(sample: CoordinateSample, optimizer: Simulated, arms: Sequence
         params=tuple(arm.params(gradients) for arm in every),
         draws=2 * pairs,
         left_out=LEFT_OUT,
+        freedom=BLOCKS // 2,
     )
 
 
@@ -116,7 +117,7 @@ def _updates(
     updates = np.zeros_like(own.values)
     for fold, made in enumerate(arm_updates(treat_all(arm, own, fillings), passes, optimizer)):
         rows = np.concatenate(parts[fold::_FOLDS])
-        updates[rows] = made[rows]
+        updates[rows] = made.updates[rows]
     return updates
 
 

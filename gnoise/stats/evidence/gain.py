@@ -9,14 +9,12 @@ from scipy.special import stdtr
 
 from gnoise.records import JsonValue, Status
 from gnoise.stats.evidence.arms import Arm
-from gnoise.stats.evidence.progress import BLOCKS, Progress
+from gnoise.stats.evidence.progress import Progress
 from gnoise.stats.intervals import Interval, t_interval
 
 BATCH = "batch"
 """What the anchors are called: a larger batch is no remedy, but everybody knows what one is worth."""
 ANCHORS = (2.0, 4.0)
-_FREEDOM = BLOCKS // 2
-"""Of the two blocks that make a gradient one difference is left, and that is the part intervals hinge on."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def batch_gains(progress: Progress) -> list[Gain]:
         left = np.log(size_left / (steady_left + (size_left - steady_left) / times))
         value = float(np.log(size / (steady + (size - steady) / times)))
         stderr = float(np.sqrt(progress.left_out.max()) * np.linalg.norm(left - value))
-        log = t_interval(value, stderr, _FREEDOM)
+        log = t_interval(value, stderr, progress.freedom)
         found.append(
             Gain(
                 remedy=BATCH,
@@ -118,7 +116,7 @@ def batch_gains(progress: Progress) -> list[Gain]:
                 bias_floor=1.0,
                 equivalent_batch=(times, times, times),
                 status=Status.OK,
-                p_value=_p_value(log),
+                p_value=_p_value(log, progress.freedom),
                 setting=f"× {times:g}",
                 params={"times": times},
             )
@@ -161,7 +159,7 @@ def _problem(progress: Progress) -> Status:
     left = progress.along_left
     if progress.along[0].min() <= 0.0 or left[:, 0].mean(axis=-1).min() <= 0.0:
         return Status.NO_SIGNAL
-    sure = any(_jackknife(along, left[:, arm], progress.left_out).low > 0.0 for arm, along in enumerate(progress.along))
+    sure = any(_jackknife(along, left[:, arm], progress).low > 0.0 for arm, along in enumerate(progress.along))
     return Status.OK if sure else Status.NO_SIGNAL
 
 
@@ -178,7 +176,7 @@ def _judge(progress: Progress, places: Sequence[int]) -> Gain:
     replicates = np.take_along_axis(left, again[None], axis=0)[0].T
     if not (np.isfinite(value).all() and np.isfinite(replicates).all()):
         return Gain(arm.remedy, None, None, None, None, Status.NO_SIGNAL, setting=arm.setting)
-    log = _jackknife(value, replicates, progress.left_out)
+    log = _jackknife(value, replicates, progress)
     interval = _ratio(log)
     batches = [equivalent_batch(progress, x) for x in (interval.value, interval.low, interval.high)]
     known = [batch for batch in batches if batch is not None]
@@ -189,7 +187,7 @@ def _judge(progress: Progress, places: Sequence[int]) -> Gain:
         bias_floor=_bias_floor(progress, best),
         equivalent_batch=(known[0], known[1], known[2]) if len(known) == len(batches) else None,
         status=Status.OK,
-        p_value=_p_value(log),
+        p_value=_p_value(log, progress.freedom),
         setting=arm.setting,
         params=progress.params[best],
     )
@@ -204,7 +202,7 @@ def _ratio(log: Interval) -> Interval:
 def _jackknife(
     full: Float[np.ndarray, " folds"],
     left: Float[np.ndarray, "blocks folds"],
-    left_out: Float[np.ndarray, "blocks folds"],
+    progress: Progress,
 ) -> Interval:
     r"""Build the interval of a mean over folds from what leaving out each block changes in either fold.
 
@@ -218,19 +216,19 @@ def _jackknife(
     Args:
         full: of all draws, by fold.
         left: with each block left out.
-        left_out: :attr:`Progress.left_out`.
+        progress: whose blocks they are.
 
     References:
         Efron & Stein 1981, equation 1.4; the sum over parts is the stratified form.
     """
-    stderr = float(np.linalg.norm((np.sqrt(left_out) * (left - full)).mean(axis=1)))
-    return t_interval(float(full.mean()), stderr, _FREEDOM)
+    stderr = float(np.linalg.norm((np.sqrt(progress.left_out) * (left - full)).mean(axis=1)))
+    return t_interval(float(full.mean()), stderr, progress.freedom)
 
 
-def _p_value(log: Interval) -> float:
+def _p_value(log: Interval, freedom: int) -> float:
     if log.stderr == 0.0:
         return 0.0 if log.value > 0.0 else 1.0
-    return float(stdtr(_FREEDOM, -log.value / log.stderr))
+    return float(stdtr(freedom, -log.value / log.stderr))
 
 
 def _log_gains(

@@ -67,6 +67,7 @@ def matrix_progress(sample: ProgressSample | None, optimizer: Spectral, *, draws
         params=tuple(arm.params(met) for arm in arms),
         draws=draws,
         left_out=LEFT_OUT,
+        freedom=BLOCKS // 2,
     )
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 
 from gnoise.records import CoordinateSample, JsonValue, Status
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
+from gnoise.stats.evidence.influence import Blocks, by_block
 from gnoise.stats.evidence.optimizers import Simulated
 from gnoise.stats.evidence.skewness import surely_skewed
 from gnoise.stats.evidence.updates import arm_updates, is_untouched, treat_all, two_passes
@@ -57,6 +58,7 @@ class Progress:
         params: of each arm, as ``gnoise.apply`` needs them; empty where layers differ.
         draws: used, of both folds.
         left_out: (k - 1)/k for a block that is one of k in a fold; 0 where it has no part in it.
+        freedom: of the t intervals: independent differences behind them.
     """
 
     arms: tuple[Arm, ...]
@@ -69,6 +71,7 @@ class Progress:
     params: tuple[Mapping[str, JsonValue], ...]
     draws: int
     left_out: Float[np.ndarray, "blocks folds"]
+    freedom: int
 
     def scaled(self, factor: float) -> "Progress":
         """Stand for more coordinates than were sampled."""
@@ -131,6 +134,7 @@ def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Seque
         params=tuple(arm.params(gradients) for arm in every),
         draws=draws,
         left_out=LEFT_OUT,
+        freedom=BLOCKS - 1,
     )
 
 
@@ -151,6 +155,7 @@ def add_progress(parts: Sequence[Progress]) -> Progress:
         params=tuple(_shared([part.params[place] for part in parts]) for place in range(len(parts[0].arms))),
         draws=min(part.draws for part in parts),
         left_out=parts[0].left_out,
+        freedom=min(part.freedom for part in parts),
     )
 
 
@@ -183,21 +188,22 @@ def _fold(
     # v of both blocks, then of either alone: what half as many draws change says what more would.
     fillings = [gradients.alone(rows) for quarter in quarters for rows in (quarter.ravel(), *quarter)]
     passes = two_passes(optimizer, own.values.shape[0])
-    made: list[list[_Blocks]] = []
+    made: list[list[Blocks]] = []
     for arm in arms:
         treated = treat_all(arm, own, fillings)
-        idle = arm is not NONE and is_untouched(treated, own, fillings)
-        made.append(made[0] if idle else [_by_block(u, curvature) for u in arm_updates(treated, passes, optimizer)])
+        if arm is not NONE and is_untouched(treated, own, fillings):
+            made.append(made[0])
+            continue
+        updates = enumerate(arm_updates(treated, passes, optimizer))
+        made.append([by_block(u, passes, optimizer, curvature, 1 if place % 3 else _OWN) for place, u in updates])
     parts: list[_Fold] = []
     for half, quarter in enumerate(quarters):
         truth = _truth(gradients.values[quarters[1 - half]])
-        found: list[_Fold] = []
-        for filling in range(3 * half, 3 * half + 3):
-            middle = np.stack([of_arm[filling].middle for of_arm in made], axis=1)
-            size = np.stack([of_arm[filling].size for of_arm in made], axis=1)
-            along = np.stack([_along_left(middle, of, (fold, 1 - half)) for of in truth])
-            found.append(_Fold(along, _left_out(size, fold), middle))
-        parts.append(_extrapolated(found, (fold, half), quarter.size, optimizer))
+        whole, *halves = (_together([of_arm[filling] for of_arm in made]) for filling in range(3 * half, 3 * half + 3))
+        along = np.stack([_along_left(whole.middle, of, (fold, 1 - half)) for of in truth])
+        alone = [_Fold(_held(each, truth), each.size, each.middle) for each in halves]
+        found = _Fold(along, _size_left(whole.size, fold), whole.middle)
+        parts.append(_extrapolated(found, alone, (fold, half), quarter.size, optimizer))
     return _Fold(
         along=np.mean([part.along for part in parts], axis=0),
         size=np.mean([part.size for part in parts], axis=0),
@@ -205,19 +211,13 @@ def _fold(
     )
 
 
-@dataclass(frozen=True)
-class _Blocks:
-    """One arm's mean update and mean squared size in each of the fold's blocks."""
-
-    middle: Float[np.ndarray, "own coords"]
-    size: Float[np.ndarray, " own"]
+def _together(made: Sequence[Blocks]) -> Blocks:
+    """Put arms side by side."""
+    return Blocks(np.stack([each.middle for each in made], axis=1), np.stack([each.size for each in made], axis=1))
 
 
-def _by_block(updates: Values, curvature: Float[np.ndarray, " coords"]) -> _Blocks:
-    return _Blocks(
-        middle=updates.reshape(_OWN, -1, updates.shape[1]).mean(axis=1),
-        size=summed(np.square(updates), curvature).reshape(_OWN, -1).mean(axis=1),
-    )
+def _held(made: Blocks, truth: Sequence[Float[np.ndarray, "three coords"]]) -> Float[np.ndarray, "gradients one arms"]:
+    return np.stack([summed(made.middle, of[0]) for of in truth])
 
 
 def _truth(values: Float[np.ndarray, "halves rows coords"]) -> list[Float[np.ndarray, "three coords"]]:
@@ -247,6 +247,13 @@ def _left_out(by_block: Float[np.ndarray, "own arms"], fold: int) -> Float[np.nd
     kept = np.ones((1 + BLOCKS, _OWN))
     kept[1 + fold :: _FOLDS] -= np.eye(_OWN)
     return ((kept / kept.sum(axis=1, keepdims=True))[..., None] * by_block).sum(axis=1)
+
+
+def _size_left(by_block: Float[np.ndarray, "own arms"], fold: int) -> Float[np.ndarray, "left arms"]:
+    """Leave blocks out of a size in its logarithm, which cannot become negative where a block made most of it."""
+    left = _left_out(by_block, fold)
+    whole = np.maximum(left[0], np.finfo(np.float64).tiny)
+    return left[0] * np.exp(left / whole - np.where(left[0] > 0.0, 1.0, 0.0))
 
 
 def believed(
@@ -287,32 +294,37 @@ def _row(place: tuple[int, int], block: int) -> int:
     return 1 + (1 - fold) + _FOLDS * (half + 2 * block)
 
 
-def _extrapolated(found: Sequence[_Fold], place: tuple[int, int], draws: int, optimizer: Simulated) -> _Fold:
+def _extrapolated(
+    whole: _Fold, halves: Sequence[_Fold], place: tuple[int, int], draws: int, optimizer: Simulated
+) -> _Fold:
     r"""Take out what is due to v being read off few draws: what halving them adds, more of them would take away.
 
     $\log x = \log x_m + r\,(\log x_m - \log x_{m/2})$ with $r = 1 - m/m_\beta$, where $m_\beta = (1 + \beta_2)/(1 -
     \beta_2)$ draws are what the optimizer's own average is worth.
 
     Args:
-        found: with v from all draws, then from either half.
+        whole: with v from all draws.
+        halves: with v from either half, of all draws alone.
         place: the fold, and which blocks of the other one v was read from.
         draws: m.
         optimizer: has β₂.
     """
     decay = 0.999 if optimizer.second_decay is None else optimizer.second_decay
     reach = max(0.0, 1.0 - draws * (1.0 - decay) / (1.0 + decay))
-    numbers: list[np.ndarray] = []
-    every = [[each.along[of] for each in found] for of in range(len(_GRADIENTS))] + [[each.size for each in found]]
-    for whole, *halves in every:
-        usable = np.all(np.stack([whole, *halves]) > 0.0, axis=0)
-        log, first, second = (np.log(np.where(usable, x, 1.0)) for x in (whole, *halves))
-        better = log + reach * (log - 0.5 * (first + second))
-        for block, away in enumerate((second - first, first - second)):
-            better[_row(place, block)] = better[0] + 0.5 * away[0]
-        numbers.append(np.where(usable, np.exp(better), whole))
-    *along, size = numbers
-    scale = np.sqrt(size[0] / np.maximum(found[0].size[0], np.finfo(np.float64).tiny))
-    return _Fold(np.stack(along), size, found[0].middle * scale[:, None])
+
+    def better(found: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        usable = (found[0] > 0.0) & (first > 0.0) & (second > 0.0)
+        log, one, other = (np.log(np.where(usable, x, 1.0)) for x in (found[0], first, second))
+        more = found * np.exp(reach * (log - 0.5 * (one + other)))
+        for block, away in enumerate((other - one, one - other)):
+            more[_row(place, block)] = np.where(usable, more[0] * np.exp(0.5 * away), found[_row(place, block)])
+        return more
+
+    first, second = halves
+    size = better(whole.size, first.size[0], second.size[0])
+    along = [better(whole.along[of], first.along[of, 0], second.along[of, 0]) for of in range(len(_GRADIENTS))]
+    scale = np.sqrt(size[0] / np.maximum(whole.size[0], np.finfo(np.float64).tiny))
+    return _Fold(np.stack(along), size, whole.middle * scale[:, None])
 
 
 def _echo(momentum: float, draws: int) -> float:

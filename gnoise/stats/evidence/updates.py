@@ -31,6 +31,21 @@ class Passes:
     left_of_start: Float[np.ndarray, " draws"]
 
 
+@dataclass(frozen=True)
+class Made:
+    """An arm's updates, and what they were made of.
+
+    Attributes:
+        treated: gradients the optimizer got.
+        second: its second moment at each of them, as filled.
+        updates: of a learning rate of 1.
+    """
+
+    treated: Values
+    second: Values
+    updates: Values
+
+
 def two_passes(optimizer: Simulated, draws: int) -> Passes:
     """Read the weights off the optimizer by giving it one draw at a time.
 
@@ -91,7 +106,7 @@ def is_untouched(treated: Treated, own: Gradients, fillings: Sequence[Gradients]
     return all(np.array_equal(x, given.values) for x, given in pairs)
 
 
-def arm_updates(treated: Treated, passes: Passes, optimizer: Simulated) -> Iterator[Values]:
+def arm_updates(treated: Treated, passes: Passes, optimizer: Simulated) -> Iterator[Made]:
     """Make an arm's updates, v started from other draws: once with each filling.
 
     One at a time, so that what is made stays in the processor's cache.
@@ -106,4 +121,4 @@ def arm_updates(treated: Treated, passes: Passes, optimizer: Simulated) -> Itera
         first, second = moments[place % len(moments)]
         if optimizer.second_decay is not None:
             second = second + passes.left_of_start[:, None] * np.square(filling).mean(axis=0)
-        yield optimizer.direction(first, second)
+        yield Made(treated.own[place % len(moments)], second, optimizer.direction(first, second))

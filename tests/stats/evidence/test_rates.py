@@ -35,6 +35,7 @@ def _known(along: float, size: float) -> Progress:
         params=({},),
         draws=64,
         left_out=LEFT_OUT,
+        freedom=4,
     )
 
 

@@ -1,0 +1,77 @@
+"""Blocks of draws against what changing their weights in the moments really does."""
+
+import numpy as np
+import pytest
+
+from gnoise.stats.evidence.arms import NONE, Gradients
+from gnoise.stats.evidence.influence import by_block
+from gnoise.stats.evidence.optimizers import Simulated, adam, sgd, sign
+from gnoise.stats.evidence.updates import Made, Passes, arm_updates, treat_all, two_passes
+
+DRAWS, COORDS, BLOCKS = 24, 5, 4
+
+
+def fold(seed: int = 0) -> tuple[Gradients, Gradients, np.ndarray]:
+    """Return a fold's draws with one loud, draws to fill v from, and a curvature."""
+    rng = np.random.default_rng(seed)
+    values = 0.5 + rng.standard_normal((2, DRAWS, COORDS))
+    values[0, 7] *= 20.0
+    both = [Gradients(x, np.linalg.norm(x, axis=1), np.ones(DRAWS), 1.0, 1.0, 1.0, x) for x in values]
+    return both[0], both[1], 0.5 + rng.random(COORDS)
+
+
+def sums(
+    own: Gradients, filling: Gradients, passes: Passes, optimizer: Simulated, weights: np.ndarray, curvature: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Sum updates and their squares over a pass in which draws have weights; the start of v stays as it is."""
+    weighted = Passes(passes.first * weights, passes.second * weights, passes.left_of_start)
+    (made,) = arm_updates(treat_all(NONE, own, [filling]), weighted, optimizer)
+    return made.updates.sum(axis=0), float((np.square(made.updates) @ curvature).sum())
+
+
+@pytest.mark.parametrize("optimizer", [adam((0.9, 0.95)), adam((0.8, 0.999)), sgd(0.9), sgd()], ids=lambda x: x.name)
+def test_blocks_differ_by_what_a_little_more_of_their_draws_does(optimizer: Simulated) -> None:
+    own, filling, curvature = fold()
+    passes = two_passes(optimizer, DRAWS)
+    (made,) = arm_updates(treat_all(NONE, own, [filling]), passes, optimizer)
+    found = by_block(made, passes, optimizer, curvature, BLOCKS)
+    moved: list[tuple[np.ndarray, float]] = []
+    for block in range(BLOCKS):
+        step = np.where(np.arange(DRAWS) // (DRAWS // BLOCKS) == block, 1e-5, 0.0)
+        more, less = (sums(own, filling, passes, optimizer, 1.0 + x, curvature) for x in (step, -step))
+        moved.append(((more[0] - less[0]) / 2e-5, (more[1] - less[1]) / 2e-5))
+    ratio = optimizer.direction(np.ones_like(made.updates), made.second)
+    own_squares = np.square(own.values) * (np.square(passes.first).T @ np.square(ratio)) @ curvature
+    counted_once = own_squares.reshape(BLOCKS, -1).mean(axis=1)
+    scale = DRAWS / BLOCKS
+    middles = np.stack([x[0] for x in moved]) / scale
+    sizes = np.array([x[1] for x in moved]) / scale - counted_once
+    np.testing.assert_allclose(found.middle - found.middle.mean(0), middles - middles.mean(0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found.size - found.size.mean(), sizes - sizes.mean(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", [adam((0.9, 0.95)), sgd(0.9), sign()], ids=lambda x: x.name)
+@pytest.mark.parametrize("count", [1, BLOCKS])
+def test_blocks_average_to_the_mean_update_and_the_mean_squared_size(optimizer: Simulated, count: int) -> None:
+    own, filling, curvature = fold()
+    passes = two_passes(optimizer, DRAWS)
+    (made,) = arm_updates(treat_all(NONE, own, [filling]), passes, optimizer)
+    found = by_block(made, passes, optimizer, curvature, count)
+    np.testing.assert_allclose(found.middle.mean(axis=0), made.updates.mean(axis=0), rtol=1e-9)
+    assert found.size.mean() == pytest.approx((np.square(made.updates) @ curvature).mean())
+
+
+def test_blocks_of_draws_vary_as_means_of_independent_draws_do() -> None:
+    """Blocks of updates share draws through momentum, and would say that the mean is three times as sure as it is."""
+    rng, optimizer = np.random.default_rng(1), sgd(0.9)
+    passes = two_passes(optimizer, 32)
+    ours: list[np.ndarray] = []
+    naive: list[np.ndarray] = []
+    for values in rng.standard_normal((40, 32, 200)):
+        made = Made(values, values, passes.first @ values)
+        ours.append(by_block(made, passes, optimizer, np.ones(200), 4).middle)
+        naive.append(made.updates.reshape(4, 8, -1).mean(axis=1))
+    means = np.stack([x.mean(axis=0) for x in ours])
+    true = means.var()
+    assert np.mean([x.var(axis=0, ddof=1).mean() / 4 for x in ours]) == pytest.approx(true, rel=0.05)
+    assert np.mean([x.var(axis=0, ddof=1).mean() / 4 for x in naive]) < 0.15 * true
