@@ -3,13 +3,14 @@ r"""What each block of a fold's draws has done to its updates.
 An optimizer with momentum spreads a draw over many updates: neighbouring blocks of updates are made of the same draws
 and agree more than chance would have them, so that leaving one out changes too little. Blocks of draws do not overlap.
 With moments $m = Pg$ and $v = Qg^2 + \dots$ and updates $u = m\,r$, $r = 1/(\sqrt v + \epsilon)$, one more draw like
-the one at s moves sums over the pass by
+the one at s moves the sum of u by
 
-$$g_s (P^\top r)_s - \tfrac{1}{2} g_s^2 (Q^\top \tfrac{u}{v})_s \quad\text{and}\quad
-2 g_s (P^\top ur)_s - g_s^2 (P^{2\top} r^2)_s - g_s^2 (Q^\top \tfrac{u^2}{v})_s,$$
+$$g_s (P^\top r)_s - \tfrac{1}{2} g_s^2 (Q^\top \tfrac{u}{v})_s .$$
 
-the first of u, the second of u². Its own square counts once, as one more draw's noise would: a draw that came twice
-in the same place would count four times.
+Of the sum of u² its part is $g_s (P^\top ur)_s$; what is steady in u it adds to once more, and what it shares with its
+neighbours' noise is theirs as much: $g_s (P^\top (u + \bar u) r)_s - \bar g (P^\top (u - \bar u) r)_s - g_s^2 (Q^\top
+\tfrac{u^2}{v})_s$, which without momentum is g² and a constant. (The derivative alone would count pairs of draws that
+momentum brings together twice, and each draw's own square four times.)
 
 References:
     Efron 1982, "The Jackknife, the Bootstrap and Other Resampling Plans", chapter 6.
@@ -54,10 +55,12 @@ def by_block(
     if count == 1 or optimizer.signs_only:
         return Blocks(_means(updates, count), _means(squares, count))
     ratio = optimizer.direction(np.ones_like(updates), made.second)
-    middle = _means(made.treated * (passes.first.T @ ratio), count)
-    held = np.square(made.treated)
-    moved = 2.0 * np.einsum("tc,tc,c->t", made.treated, passes.first.T @ (updates * ratio), curvature)
-    moved -= np.einsum("tc,tc,c->t", held, np.square(passes.first).T @ np.square(ratio), curvature)
+    divided = passes.first.T @ ratio
+    middle = _means(made.treated * divided, count)
+    whole, steady = passes.first.T @ (updates * ratio), updates.mean(axis=0) * divided
+    held, mean = np.square(made.treated), made.treated.mean(axis=0)
+    moved = np.einsum("tc,tc,c->t", made.treated, whole + steady, curvature)
+    moved -= np.einsum("c,tc,c->t", mean, whole - steady, curvature)
     if optimizer.second_decay is not None:
         over = updates / np.maximum(made.second, np.finfo(np.float64).tiny)
         held_back = _means(held * (passes.second.T @ over), count)
