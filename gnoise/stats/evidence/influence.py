@@ -5,12 +5,12 @@ and agree more than chance would have them, so that leaving one out changes too 
 With moments $m = Pg$ and $v = Qg^2 + \dots$ and updates $u = m\,r$, $r = 1/(\sqrt v + \epsilon)$, one more draw like
 the one at s moves the sum of u by
 
-$$g_s (P^\top r)_s - \tfrac{1}{2} g_s^2 (Q^\top \tfrac{u}{v})_s .$$
+$$g_s (P^\top r)_s - \tfrac{1}{2} g_s^2 (Q^\top \tfrac{u r}{\sqrt v})_s .$$
 
 Of the sum of u² its part is $g_s (P^\top ur)_s$; what is steady in u it adds to once more, and what it shares with its
 neighbours' noise is theirs as much: $g_s (P^\top (u + \bar u) r)_s - \bar g (P^\top (u - \bar u) r)_s - g_s^2 (Q^\top
-\tfrac{u^2}{v})_s$, which without momentum is g² and a constant. (The derivative alone would count pairs of draws that
-momentum brings together twice, and each draw's own square four times.)
+\tfrac{u^2 r}{\sqrt v})_s$, which without momentum is g² and a constant. (The derivative alone would count pairs of
+draws that momentum brings together twice, and each draw's own square four times.)
 
 References:
     Efron 1982, "The Jackknife, the Bootstrap and Other Resampling Plans", chapter 6.
@@ -62,7 +62,7 @@ def by_block(
     moved = np.einsum("tc,tc,c->t", made.treated, whole + steady, curvature)
     moved -= np.einsum("c,tc,c->t", mean, whole - steady, curvature)
     if optimizer.second_decay is not None:
-        over = updates / np.maximum(made.second, np.finfo(np.float64).tiny)
+        over = updates * ratio / np.sqrt(np.maximum(made.second, np.finfo(np.float64).tiny))
         held_back = _means(held * (passes.second.T @ over), count)
         middle -= 0.5 * (held_back - held_back.mean(axis=0))
         moved -= np.einsum("tc,tc,c->t", held, passes.second.T @ (updates * over), curvature)
