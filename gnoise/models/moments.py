@@ -1,12 +1,18 @@
 """An optimizer's state, as a checkpoint left it, under the names of the parameters it belongs to."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from gnoise.models.muons import betas_in
+from gnoise.models.muons import betas_in, is_muons
+from gnoise.models.optimizer_states import MUON, as_number, number_in
 from gnoise.models.pairing import Kept, paired
 
 _DEFAULT_BETA = 0.999
+_OF_MUON = frozenset({"momentum_buffer"})
+_OF_ADAM = frozenset({"step", "exp_avg", "exp_avg_sq"})
+_SIZED = _OF_MUON | _OF_ADAM - {"step"}
 
 
 def second_moments(checkpoint: object, module: nn.Module) -> dict[str, Tensor]:
@@ -35,29 +41,46 @@ def optimizer_state(checkpoint: object, module: nn.Module) -> dict[str, dict[str
 
     Returns:
         by parameter name, e.g. ``step``, ``exp_avg`` and ``exp_avg_sq``, in float32 and as torch's own optimizers keep
-        them; empty where there is no state, a number in it is not finite, or none fits the module.
+        them; empty where there is no state, it is damaged (a number is not finite, something that a step needs is not
+        there or of another shape), or none fits the module.
     """
-    found = {
-        name: {
-            key: torch.as_tensor(value).detach().to(torch.float32)
-            for key, value in kept.entry.items()
-            if _is_number(value)
-        }
-        for name, kept in paired(checkpoint, module).items()
-    }
-    sound = all(bool(torch.isfinite(value).all()) for entry in found.values() for value in entry.values())
+    pairs, parameters = paired(checkpoint, module), dict(module.named_parameters())
+    found = {name: _numbers(kept) for name, kept in pairs.items()}
+    sound = all(_is_whole(pairs[name], entry, parameters[name]) for name, entry in found.items())
     return found if sound and any(found.values()) else {}
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, Tensor)) and not isinstance(value, bool)
+def _numbers(kept: Kept) -> dict[str, Tensor]:
+    tensors = {
+        key: value if isinstance(value, Tensor) else torch.tensor(as_number(value))
+        for key, value in kept.entry.items()
+        if isinstance(value, Tensor) or (as_number(value) is not None and not isinstance(value, bool))
+    }
+    real = {key: value for key, value in tensors.items() if not (value.is_complex() or value.is_meta)}
+    return {key: value.detach().to(torch.float32) for key, value in real.items()}
+
+
+def _is_whole(kept: Kept, entry: Mapping[str, Tensor], parameter: Tensor) -> bool:
+    """Whether all numbers are finite, and what a step of the parameter reads is there."""
+    muons = is_muons(kept.group, kept.entry)
+    of_others = _OF_ADAM if kept.group.name in ("Adam", "AdamW", MUON) else frozenset[str]()
+    needed = _OF_MUON if muons else of_others
+    like = parameter.flatten(1) if muons and parameter.ndim > 2 else parameter  # Muon steps a kernel as a matrix
+    sized = [value for key, value in entry.items() if key in _SIZED]
+    return (
+        needed <= entry.keys()
+        and all(bool(torch.isfinite(value).all()) for value in entry.values())
+        and all(value.shape == like.shape for value in sized)
+        and all(value.numel() == 1 and value.item() >= 0.0 for key, value in entry.items() if key == "step")
+        and all(bool((value >= 0.0).all()) for key, value in entry.items() if key == "exp_avg_sq")
+    )
 
 
 def _moment(kept: Kept) -> Tensor | None:
-    moment, step = kept.entry.get("exp_avg_sq"), kept.entry.get("step")
-    if not isinstance(moment, Tensor) or not isinstance(step, (int, float, Tensor)) or float(step) < 1:
+    moment, step = kept.entry.get("exp_avg_sq"), number_in(kept.entry, "step")
+    if not isinstance(moment, Tensor) or step is None or not step >= 1.0:
         return None
     betas = betas_in(kept.group.settings)
     beta = betas[1] if len(betas) == 2 else _DEFAULT_BETA
-    found = moment.detach().to(torch.float32) / (1.0 - beta ** float(step))
+    found = moment.detach().to(torch.float32) / (1.0 - beta**step)
     return found if bool(torch.isfinite(found).all()) and bool((found >= 0.0).all()) else None

@@ -8,6 +8,7 @@ from torch import Tensor
 from gnoise.models.muon_makers import maker_of
 from gnoise.models.optimizer_states import MUON, Group, as_number, number_in
 
+_NS_STEPS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _TORCHS_NAMES = {"moment1": "exp_avg", "moment2": "exp_avg_sq"}
 
@@ -39,13 +40,13 @@ def muon_step(group: Group, shape: tuple[int, ...]) -> MuonStep | None:
     """Read how a group of Muon steps its parameters.
 
     Args:
-        group: of it.
+        group: of it, its settings sound.
         shape: of the parameter.
 
     Returns:
         ``None`` where torch's Muon would step it otherwise.
     """
-    maker, settings = maker_of(group), group.settings
+    maker, settings, count = maker_of(group), group.settings, number_in(group.settings, "ns_steps")
     if maker is None or len(shape) < 2 or (len(shape) > 2 and not maker.flattens):
         return None
     return MuonStep(
@@ -53,7 +54,7 @@ def muon_step(group: Group, shape: tuple[int, ...]) -> MuonStep | None:
         weight_decay=number_in(settings, "weight_decay", "wd") or 0.0,
         momentum=number_in(settings, "momentum") or 0.0,
         nesterov=bool(settings.get("nesterov", True)),
-        ns_steps=int(number_in(settings, "ns_steps") or 5),
+        ns_steps=_NS_STEPS if count is None else int(count),
         ns_coefficients=_coefficients(settings),
         adjust_lr_fn=str(settings.get("adjust_lr_fn") or maker.adjust_lr_fn),
     )
@@ -63,7 +64,7 @@ def adamw_step(group: Group) -> AdamWStep | None:
     """Read how AdamW steps what Muon does not, in a group of its own or in one with Muon.
 
     Args:
-        group: whose settings say so.
+        group: whose settings say so, and are sound.
 
     Returns:
         ``None`` where torch's AdamW would step it otherwise.

@@ -76,14 +76,17 @@ def number_in(settings: Mapping[str, object], *names: str) -> float | None:
 
 
 def as_number(value: object) -> float | None:
-    """Return a number or a tensor of one as a float; ``None`` for anything else.
+    """Return a real number or a tensor of one as a float; ``None`` for anything else, and beyond any float.
 
     Args:
         value: what a checkpoint holds.
     """
-    if isinstance(value, Tensor) and value.numel() != 1:
+    if isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex() or value.is_meta):
         return None
-    return float(value) if isinstance(value, (int, float, Tensor)) else None
+    try:
+        return float(value) if isinstance(value, (int, float, Tensor)) else None
+    except OverflowError:
+        return None
 
 
 def _states(value: object, label: str, *, depth: int) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -103,9 +106,14 @@ def _states(value: object, label: str, *, depth: int) -> Iterator[tuple[str, Map
 def _is_state(value: Mapping[object, object]) -> bool:
     groups = value.get("param_groups")
     fit = isinstance(groups, (list, tuple)) and all(
-        isinstance(group, Mapping) and isinstance(group.get("params"), (list, tuple)) for group in groups
+        isinstance(group, Mapping) and _are_keys(group.get("params")) for group in groups
     )
     return fit and bool(groups) and isinstance(value.get("state"), Mapping)
+
+
+def _are_keys(params: object) -> bool:
+    """Whether state can be kept under these: numbers, or names."""
+    return isinstance(params, (list, tuple)) and all(isinstance(one, int | str) for one in params)
 
 
 def _groups(state: Mapping[str, object], label: str) -> list[Group]:
@@ -146,7 +154,7 @@ def _of_two_decays(settings: Settings, kept: Set[str]) -> str:
     if "decoupled_weight_decay" in settings:
         if "amsgrad" not in settings:
             return "RAdam"
-        return "AdamW" if settings["decoupled_weight_decay"] else "Adam"
+        return "Adam" if settings["decoupled_weight_decay"] is False else "AdamW"
     if kept & {*_SECOND} or ("eps" in settings and not kept):
         return "AdamW"
     return "Lion" if kept & {*_FIRST} and "eps" not in settings else ""

@@ -95,7 +95,7 @@ def _names(group: Group) -> Sequence[object]:
 
 
 def _by_shape(kept: Sequence[Kept], module: nn.Module) -> list[str]:
-    """Give the entries of each shape the parameters of that shape; empty where that can be done in two ways."""
+    """Give the entries of each shape the parameters of that shape; empty where that can be done in two ways or none."""
     tables = {id(table.weight) for table in module.modules() if isinstance(table, nn.Embedding)}
     wanting: dict[tuple[int, ...], list[str]] = {}
     for name, parameter in module.named_parameters():
@@ -104,7 +104,7 @@ def _by_shape(kept: Sequence[Kept], module: nn.Module) -> list[str]:
     for shape, names in wanting.items():
         places = [place for place, one in enumerate(kept) if _shape_kept(one) == shape]
         order = _told_apart([kept[place] for place in places], names, [id(parameters[x]) in tables for x in names])
-        if len(order) != len(places):
+        if len(order) != len(names):
             return []
         for place, name in zip(places, order, strict=True):
             found[place] = name

@@ -9,6 +9,7 @@ from gnoise.models.hyperparameters import hyperparameters
 from gnoise.models.muons import AdamWStep, MuonStep, adamw_step, is_muons, muon_step
 from gnoise.models.optimizer_states import MUON, optimizer_groups
 from gnoise.models.pairing import Kept, paired
+from gnoise.models.sound_settings import unsound
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def optimizer_steps(checkpoint: object, module: nn.Module) -> OptimizerSteps:
     if not isinstance(rate, int | float) or not rate > 0.0:
         return OptimizerSteps(missing="whose learning rate has ended at zero")
     shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+    if left := [name for name in shapes if name not in kept]:
+        return OptimizerSteps(missing=f"whose state leaves out {left[0]}")
     steps = {name: _step(one, shapes[name]) for name, one in kept.items()}
     odd = [name for name, step in steps.items() if step is None]
     if odd:
@@ -56,11 +59,15 @@ def optimizer_steps(checkpoint: object, module: nn.Module) -> OptimizerSteps:
 
 
 def _step(kept: Kept, shape: tuple[int, ...]) -> MuonStep | AdamWStep | None:
+    if unsound(kept.group.settings):
+        return None
     return muon_step(kept.group, shape) if is_muons(kept.group, kept.entry) else adamw_step(kept.group)
 
 
 def _why_not(name: str, shape: tuple[int, ...], kept: Kept) -> str:
     size = " × ".join(map(str, shape))
     who = MUON if is_muons(kept.group, kept.entry) else kept.group.name or "something unknown"
+    if wrong := unsound(kept.group.settings):
+        return f"which steps {name} ({size}) by {who} with {wrong}, which no step can be taken with"
     told = [key for key in sorted(map(str, kept.group.settings)) if key not in ("params", "param_names")]
     return f"which steps {name} ({size}) by {who} with the settings {', '.join(told)}, a rule that trials do not have"

@@ -90,6 +90,22 @@ def test_whole_state_comes_back_by_name(make: Callable[[nn.Module], torch.optim.
             torch.testing.assert_close(value, optimizer.state[parameter][key])
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("step", None), ("step", -1.0), ("step", "3"), ("step", 10**400), ("exp_avg", None), ("exp_avg", torch.ones(1)),
+     ("exp_avg_sq", None), ("exp_avg_sq", 2.0), ("exp_avg_sq", torch.tensor(-1.0))],
+)  # fmt: skip
+def test_state_that_no_step_could_be_taken_with_is_not_taken(key: str, value: object) -> None:
+    module = _network()
+    optimizer = _plain(module)
+    _steps(module, optimizer)
+    state = optimizer.state_dict()
+    state["state"][1] = {name: x for name, x in state["state"][1].items() if name != key}
+    if value is not None:
+        state["state"][1][key] = value
+    assert optimizer_state({"optimizer": state}, module) == {}
+
+
 def test_momentum_of_sgd_comes_back() -> None:
     module = _network()
     optimizer = torch.optim.SGD(module.parameters(), momentum=0.9)
