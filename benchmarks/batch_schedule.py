@@ -1,10 +1,10 @@
 """What a batch schedule that follows the noise scale saves in training, against fixed batches.
 
-The recipe of `sample_checkpoints/make_samples.py`, shortened: the same model, data, optimizer, learning rate and
-clipping, and warm-up over the same number of tokens. Arms of one seed start from the same weights and see the same
-examples in the same order, so that they differ in batch size alone. The schedule is drawn through the noise scales of
-gpt-docs' three moments, which are profiled first. Every finished training leaves its curve in the work folder;
-started again, the benchmark goes on from there.
+The recipe of `sample_checkpoints/make_samples.py`, shortened: the same model, data, optimizer and clipping, and warm-up
+over the same number of tokens. Each arm's learning rate, constant after that, is tuned on a seed that is not counted.
+Arms of one seed start from the same weights and see the same examples in the same order. The schedule is drawn through
+the noise scales of gpt-docs' three moments, which are profiled first. Every finished training leaves its curve in the
+work folder; started again, the benchmark goes on from there.
 """
 
 import argparse
@@ -49,25 +49,45 @@ MICRO_BATCH = 8
 EVALUATE_EVERY = 61_440
 WARMUP_TOKENS = WARMUP_STEPS * BATCH_SIZE * WINDOW
 SCHEDULE, LARGE, EVEN = "schedule", "fixed, as large as the schedule ends", "fixed, in as many steps as the schedule"
-COLUMNS = ("against", "at validation loss", "tokens", "tokens saved", "low", "high", "steps", "steps' change")
+COLUMNS = (
+    "against",
+    "rates",
+    "at validation loss",
+    "tokens",
+    "tokens saved",
+    "low",
+    "high",
+    "CPU seconds",
+    "time saved",
+    "time low",
+    "time high",
+    "steps",
+    "steps' change",
+)
+TUNING_SEED = SEED - 1
+_FARTHEST = 6
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One training: tokens and steps behind it and the validation loss there, in nats per token."""
+    """One training: tokens, steps and CPU seconds behind it and the validation loss there, in nats per token.
+
+    Seconds are of training alone; evaluations are not counted.
+    """
 
     tokens: list[int]
     steps: list[int]
+    seconds: list[float]
     loss: list[float]
 
-    def when(self, loss: float) -> tuple[float, float]:
-        """Return tokens and steps at which the loss was first reached, straight lines between evaluations."""
+    def when(self, loss: float) -> np.ndarray:
+        """Return tokens, steps and seconds when the loss was first reached, straight lines between evaluations."""
+        spent = np.array([self.tokens, self.steps, self.seconds], dtype=float)
         reached = next(i for i, value in enumerate(self.loss) if value <= loss)
         if reached == 0:
-            return float(self.tokens[0]), float(self.steps[0])
+            return spent[:, 0]
         part = (self.loss[reached - 1] - loss) / (self.loss[reached - 1] - self.loss[reached])
-        tokens, steps = ([x[reached - 1], x[reached]] for x in (self.tokens, self.steps))
-        return tokens[0] + part * (tokens[1] - tokens[0]), steps[0] + part * (steps[1] - steps[0])
+        return spent[:, reached - 1] + part * (spent[:, reached] - spent[:, reached - 1])
 
 
 def main() -> None:
@@ -77,39 +97,49 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     measured = _measure(options.work)
     arms = _arms(measured, options.tokens)
-    curves: dict[str, dict[str, Curve]] = {}
+    rates, curves = dict[str, float](), dict[str, dict[str, Curve]]()
     for fixed in (LARGE, EVEN):
+        for arm in (SCHEDULE, fixed):
+            rates[arm] = _tuned(options.work, arm, arms[arm], options.tokens)
         for seed in range(SEED, SEED + options.seeds):
             for arm in (SCHEDULE, fixed):
-                curve = _trained(options.work, arm, seed, arms[arm], options.tokens)
+                curve = _trained(options.work, arm, seed, rates[arm], arms[arm], options.tokens)
                 curves.setdefault(arm, {})[str(seed)] = curve
-        _publish(options, measured, arms, curves)
+        _publish(options, measured, arms, rates, curves)
 
 
 def _publish(
     options: argparse.Namespace,
     measured: Sequence[tuple[float, float]],
     arms: Mapping[str, BatchSchedule],
+    rates: Mapping[str, float],
     curves: Mapping[str, Mapping[str, Curve]],
 ) -> None:
     """Write the table of the fixed batches trained with so far."""
     publish(
         "batch_schedule",
         notes=[
-            f"gpt-docs recipe at an unchanged learning rate of {LEARNING_RATE}, {options.tokens:,} tokens of it; "
-            f"{options.seeds} paired seeds.",
+            f"gpt-docs recipe, {options.tokens:,} tokens of it, every arm at its own best constant learning rate on a "
+            "seed",
+            f"that is not counted; {options.seeds} paired seeds.",
             "noise scales measured: " + ", ".join(f"{b:.1f} after {t:,.0f} tokens" for t, b in measured),
             "batches of "
             + "; ".join(f"{_batches(arms[arm], options.tokens)} sequences ({arm})" for arm in curves)
             + ".",
-            "Tokens and steps at which the schedule reaches the worse of two final validation losses, against the",
-            "fixed batch; share saved with a 95% interval over seeds (Student's t); negative is loss, not gain.",
+            "rates, tokens, CPU seconds of one thread (without evaluations) and steps: of the schedule / of the",
+            "fixed batch, when they reach the worse of their two final validation losses; share saved with a 95%",
+            "interval over seeds (Student's t); negative is loss, not gain.",
         ],
         settings={"seeds": options.seeds, "tokens": options.tokens, "micro batch": MICRO_BATCH},
         columns=COLUMNS,
-        rows=[_row(curves[SCHEDULE], curves[arm], arm) for arm in curves if arm != SCHEDULE],
+        rows=[
+            _row(curves[SCHEDULE], curves[arm], arm, f"{rates[SCHEDULE]:g} / {rates[arm]:g}")
+            for arm in curves
+            if arm != SCHEDULE
+        ],
         details={
             "schedule": schedule_document(arms[SCHEDULE]),
+            "learning rates": dict(rates),
             "curves": {arm: {s: vars(curve) for s, curve in found.items()} for arm, found in curves.items()},
         },
         save=not options.quick,
@@ -160,61 +190,84 @@ def _batches(schedule: BatchSchedule, tokens: int) -> str:
     return str(first) if first == last else f"{first} to {last}"
 
 
-def _trained(work: Path, arm: str, seed: int, schedule: BatchSchedule, tokens: int) -> Curve:
+def _tuned(work: Path, arm: str, schedule: BatchSchedule, tokens: int) -> float:
+    """Choose an arm's learning rate: half the recipe's, the same, double, and on past an edge that wins."""
+    final = {
+        rate: _trained(work, arm, TUNING_SEED, rate, schedule, tokens).loss[-1]
+        for rate in (LEARNING_RATE / 2.0, LEARNING_RATE, LEARNING_RATE * 2.0)
+    }
+    while len(final) < _FARTHEST:
+        best = min(final, key=lambda rate: final[rate])
+        if min(final) < best < max(final):
+            break
+        beyond = best / 2.0 if best == min(final) else best * 2.0
+        final[beyond] = _trained(work, arm, TUNING_SEED, beyond, schedule, tokens).loss[-1]
+    return min(final, key=lambda rate: final[rate])
+
+
+def _trained(work: Path, arm: str, seed: int, rate: float, schedule: BatchSchedule, tokens: int) -> Curve:
     """Read a curve from the work folder, or train for it."""
-    path = work / f"{arm.replace(', ', '-').replace(' ', '-')}-{seed}-{tokens}.json"
+    path = work / f"{arm.replace(', ', '-').replace(' ', '-')}-{seed}-{rate:g}-{tokens}.json"
     if not path.exists():
-        started = time.process_time()
-        curve = _train(seed, schedule, tokens, lambda line: print(f"{arm}, seed {seed}: {line}", flush=True))
-        path.write_text(json.dumps({**vars(curve), "cpu_seconds": time.process_time() - started}) + "\n")
-    saved = json.loads(path.read_text())
-    return Curve(saved["tokens"], saved["steps"], saved["loss"])
+        said = f"{arm}, seed {seed}, rate {rate:g}"
+        curve = _train(seed, rate, schedule, tokens, lambda line: print(f"{said}: {line}", flush=True))
+        path.write_text(json.dumps(vars(curve)) + "\n", encoding="utf-8")
+    return Curve(**json.loads(path.read_text(encoding="utf-8")))
 
 
-def _train(seed: int, schedule: BatchSchedule, tokens: int, log: Callable[[str], None]) -> Curve:
+def _train(seed: int, rate: float, schedule: BatchSchedule, tokens: int, log: Callable[[str], None]) -> Curve:
     """Train from scratch, evaluating at fixed numbers of tokens."""
     train_tokens, val_tokens = read_tokens(GPT_DOCS / "train.bin"), read_tokens(GPT_DOCS / "val.bin")
     torch.manual_seed(seed)
     model, loss_of = make_gpt()
     optimizer = make_optimizer(model)
     stream = batches(train_tokens, seed, MICRO_BATCH)
-    keeper, curve, steps = NoiseScaleBatchSchedule(schedule, micro_batch=MICRO_BATCH), Curve([], [], []), 0
+    keeper, curve, steps = NoiseScaleBatchSchedule(schedule, micro_batch=MICRO_BATCH), Curve([], [], [], []), 0
+    spent = 0.0
     while keeper.tokens < tokens:
+        started = time.process_time()
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, (keeper.tokens + keeper.examples * WINDOW) / WARMUP_TOKENS)
+            group["lr"] = rate * min(1.0, (keeper.tokens + keeper.examples * WINDOW) / WARMUP_TOKENS)
         for _ in range(keeper.accumulation_steps):
             (loss_of(*next(stream)) / keeper.accumulation_steps).backward()
         nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        spent += time.process_time() - started
         before = keeper.tokens
         keeper.step()
         steps += 1
         if keeper.tokens // EVALUATE_EVERY > before // EVALUATE_EVERY or keeper.tokens >= tokens:
             curve.tokens.append(keeper.tokens)
             curve.steps.append(steps)
+            curve.seconds.append(spent)
             curve.loss.append(mean_loss(loss_of, val_tokens))
             log(f"{keeper.tokens} tokens, {steps} steps, batch {keeper.examples}, validation {curve.loss[-1]:.4f}")
     return curve
 
 
-def _row(ours: Mapping[str, Curve], theirs: Mapping[str, Curve], arm: str) -> Sequence[Cell]:
+def _row(ours: Mapping[str, Curve], theirs: Mapping[str, Curve], arm: str, rates: str) -> Sequence[Cell]:
     """Compare the schedule with one fixed batch at the worse of each pair's final losses."""
     targets = {seed: max(min(ours[seed].loss), min(theirs[seed].loss)) for seed in ours}
-    pairs = [(ours[seed].when(loss), theirs[seed].when(loss)) for seed, loss in targets.items()]
-    saved = np.array([1.0 - a[0] / b[0] for a, b in pairs])
-    steps = np.array([a[1] / b[1] - 1.0 for a, b in pairs])
-    interval = t_interval(float(saved.mean()), float(saved.std(ddof=1)) / math.sqrt(saved.size), saved.size - 1)
+    spent = np.array([[ours[seed].when(loss), theirs[seed].when(loss)] for seed, loss in targets.items()])
+    tokens, steps, seconds = (f"{a:,.0f} / {b:,.0f}" for a, b in spent.mean(0).T)
+    saved_tokens, saved_steps, saved_seconds = (1.0 - spent[:, 0] / spent[:, 1]).T
     return (
         arm,
+        rates,
         math.fsum(targets.values()) / len(targets),
-        f"{np.mean([a[0] for a, _ in pairs]):,.0f} / {np.mean([b[0] for _, b in pairs]):,.0f}",
-        _percent(interval.value),
-        _percent(interval.low),
-        _percent(interval.high),
-        f"{np.mean([a[1] for a, _ in pairs]):.0f} / {np.mean([b[1] for _, b in pairs]):.0f}",
-        _percent(float(steps.mean())),
+        tokens,
+        *_interval(saved_tokens),
+        seconds,
+        *_interval(saved_seconds),
+        steps,
+        _percent(-float(saved_steps.mean())),
     )
+
+
+def _interval(shares: np.ndarray) -> tuple[str, str, str]:
+    found = t_interval(float(shares.mean()), float(shares.std(ddof=1)) / math.sqrt(shares.size), shares.size - 1)
+    return _percent(found.value), _percent(found.low), _percent(found.high)
 
 
 def _percent(share: float) -> str:
@@ -223,7 +276,7 @@ def _percent(share: float) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="paired seeds, at least two (3)")
+    parser.add_argument("--seeds", type=int, default=5, help="paired seeds, at least two (5)")
     parser.add_argument("--tokens", type=int, default=300 * BATCH_SIZE * WINDOW, help="of each training (614,400)")
     parser.add_argument("--work", type=Path, default=Path("runs/batch_schedule"), help="where runs and curves are kept")
     parser.add_argument("--quick", action="store_true", help="two seeds of 32,768 tokens, nothing published")

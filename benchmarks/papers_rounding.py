@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from papers_trainings import Problem
+from papers_trainings import Problem, State
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.utils import parametrize
@@ -74,14 +74,27 @@ class _Rounded(nn.Module):
 
 def in_fp4(problem: Problem) -> Problem:
     """Round weights and inputs of every linear layer but the head, whose weights are the embedding's."""
-    return replace(problem, make=lambda seed: _rounding(problem.make(seed), _Fp4.apply, head=False))
+    return _rounded(problem, lambda seed: _rounding(problem.make(seed), _Fp4.apply, head=False))
 
 
 def in_fp16(problem: Problem) -> Problem:
     """Round weights, inputs and both their gradients in every linear layer, under a loss scaled by 1,024."""
-    return replace(
-        problem, make=lambda seed: _rounding(problem.make(seed), _Fp16.apply, head=True), loss_scale=_LOSS_SCALE
-    )
+    found = _rounded(problem, lambda seed: _rounding(problem.make(seed), _Fp16.apply, head=True))
+    return replace(found, loss_scale=_LOSS_SCALE)
+
+
+def _rounded(problem: Problem, make: Callable[[int], nn.Module]) -> Problem:
+    """Replace the modules, and name the optimizer's state after their parameters."""
+
+    def state() -> State:
+        kept = problem.state()
+        names = {name for name, _ in make(0).named_parameters()} if kept else set[str]()
+        return {
+            name if name in names else f"{name.removesuffix('weight')}parametrizations.weight.original": entries
+            for name, entries in kept.items()
+        }
+
+    return replace(problem, make=make, state=state)
 
 
 def _rounding(module: nn.Module, rounding: Callable[[Tensor], Tensor], *, head: bool) -> nn.Module:

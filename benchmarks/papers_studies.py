@@ -11,8 +11,8 @@ from papers_arms import BEFORE_MUON, RATES_ALONE, SHRINKING, WHOLE, clip_globall
 from papers_claims import CLIP, DECAYS, LAYERS, SHRINK, STABLE, Claim
 from papers_rounding import in_fp4, in_fp16
 from papers_small import balance, forecaster
-from papers_tasks import digits, gpt, gpt_from, llama, small_gpt
-from papers_trainings import ADAM, ADAMW, MUON, Arm, Problem
+from papers_tasks import digits, gpt, gpt_from, llama, middle_gpt, small_gpt
+from papers_trainings import ADAM, ADAMW, MUON, Arm, Problem, half_way
 
 from gnoise.stats.trial import NONE
 
@@ -94,7 +94,8 @@ def _grid(low: float, factor: float, count: int) -> tuple[float, ...]:
     return tuple(low * factor**k for k in range(count))
 
 
-_WIDE = _grid(2e-3, 4.0, 7)
+_WIDE, _FINE = _grid(2e-3, 4.0, 7), _grid(1e-5, 2.0, 12)
+_MIDDLE = "gpt-docs from its middle moment"
 STUDIES: tuple[Study, ...] = (
     Savings("shrink-scratch", (SHRINK, SHRINK), "GPT 1.0 M from scratch, AdamW", gpt, SHRINKING, steps=200, rate=2e-3),
     Savings(
@@ -170,5 +171,98 @@ STUDIES: tuple[Study, ...] = (
         steps=80,
         rate=1e-3,
     ),
+    Range("range-middle", STABLE, f"{_MIDDLE}, AdamW with its state", middle_gpt, ADAMW, 40, RATE, _FINE),
+    Savings(
+        "llama-middle",
+        (LAYERS, LAYERS),
+        "Llama 1.1 M after 1,000 steps of Muon, its state afresh",
+        lambda: half_way(llama(), MUON, 1000, 4e-3),
+        (Arm(NONE, MUON), RATES_ALONE, WHOLE),
+        steps=80,
+        rate=4e-3,
+    ),
+    Savings(
+        "gpt-middle",
+        (CLIP, LAYERS, LAYERS),
+        "GPT 1.0 M after 1,000 steps of Muon, its state afresh",
+        lambda: half_way(gpt(), MUON, 1000, 4e-3),
+        (Arm(NONE, MUON), BEFORE_MUON, RATES_ALONE, WHOLE),
+        steps=80,
+        rate=4e-3,
+    ),
+    Range(
+        "range-digits-middle",
+        STABLE,
+        "digits-cnn after 100 steps, AdamW with its state",
+        lambda: half_way(digits(), ADAMW, 100, 1e-3),
+        ADAMW,
+        50,
+        RATE,
+        _grid(1e-4, 2.0, 11),
+    ),
+    Range(
+        "range-series-middle",
+        STABLE,
+        "forecaster after 100 steps, AdamW with its state",
+        lambda: half_way(forecaster(), ADAMW, 100, 3.2e-3),
+        ADAMW,
+        200,
+        RATE,
+        _grid(1e-4, 2.0, 12),
+    ),
+    Range(
+        "range-policy-middle",
+        STABLE,
+        "policy gradients after 20 steps, AdamW with its state",
+        lambda: half_way(balance(), ADAMW, 20, 8e-3, decay=0.0),
+        ADAMW,
+        40,
+        RATE,
+        _grid(1e-3, 2.0, 10),
+        decay=0.0,
+    ),
+    Range(
+        "decay-middle",
+        DECAYS,
+        f"{_MIDDLE}, AdamW with its state, decay apart",
+        middle_gpt,
+        ADAMW,
+        40,
+        DECAY,
+        _grid(1e-2, 10**0.5, 9),
+        rate=5e-4,
+    ),
+    Range(
+        "decay-adam-middle",
+        DECAYS,
+        f"{_MIDDLE}, Adam with its state, decay in the gradient",
+        middle_gpt,
+        ADAM,
+        40,
+        DECAY,
+        _grid(1e-6, 10**0.5, 10),
+        rate=5e-4,
+    ),
+    Range(
+        "range-fp16-middle",
+        STABLE,
+        f"{_MIDDLE} in FP16's range, AdamW with its state",
+        lambda: in_fp16(middle_gpt()),
+        ADAMW,
+        40,
+        RATE,
+        _FINE,
+    ),
+    Range(
+        "range-fp4-middle",
+        STABLE,
+        f"{_MIDDLE} in FP4, AdamW with its state",
+        lambda: in_fp4(middle_gpt()),
+        ADAMW,
+        40,
+        RATE,
+        _FINE,
+    ),
+    Range("range-gpt-whole", STABLE, "GPT 1.0 M from scratch, AdamW", gpt, ADAMW, 40, RATE, _WIDE),
 )
 """In order of what matters most."""

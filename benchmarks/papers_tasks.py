@@ -42,13 +42,23 @@ def small_gpt() -> Problem:
     return _language(lambda seed: _seeded_gpt(SMALL, seed), held_out=HELD_OUT_SMALL)
 
 
-def gpt_from(moment: str) -> Problem:
+def gpt_from(moment: str, held_out: int = HELD_OUT) -> Problem:
     """Return gpt-docs at one of its moments, with its optimizer's state.
 
     Args:
         moment: folder of gpt-docs.
+        held_out: sequences.
     """
-    return _language(lambda seed: copy.deepcopy(_moment(moment).module), state=lambda: _moment(moment).optimizer_state)
+    return _language(
+        lambda seed: copy.deepcopy(_moment(moment).module),
+        state=lambda: _moment(moment).optimizer_state,
+        held_out=held_out,
+    )
+
+
+def middle_gpt() -> Problem:
+    """Return gpt-docs at its middle moment, for grids."""
+    return gpt_from("middle", HELD_OUT_SMALL)
 
 
 def llama() -> Problem:

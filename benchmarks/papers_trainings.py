@@ -5,11 +5,13 @@ The learning rate rises over a tenth of the steps, unless an optimizer's state i
 straight line to zero, so that no arm gains by calming the noise that a constant rate leaves.
 """
 
+import copy
+import functools
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +25,7 @@ ADAMW, ADAM, MUON, LAYERWISE, LANTON = "AdamW", "Adam", "muon", "layerwise on mu
 """Adam's decay is added to the gradient, AdamW's is not; LANTON steps embeddings and vectors in own geometries."""
 _RISING = 0.1
 _MEASURE_EVERY = 4
+_GROWING_SEED = 99
 
 Batch = tuple[Tensor, ...]
 State = Mapping[str, Mapping[str, Tensor]]
@@ -40,7 +43,7 @@ class Problem:
         loss: (module, batch) to what is minimised.
         batches: seed to an endless stream.
         held_out: module to the loss that is judged by.
-        state: of AdamW to go on from, by parameter name; empty to start afresh.
+        state: of Adam or AdamW to go on from, by parameter name; empty to start afresh.
         loss_scale: multiplies the loss before the backward pass and divides the gradients after it; steps with a
             gradient that is not finite are then left out, as a gradient scaler does.
     """
@@ -133,28 +136,64 @@ def train(problem: Problem, arm: Arm, key: Key) -> Ended:
         key: with which seed and settings; ``steps`` are the arm's own.
     """
     module = problem.make(key.seed)
-    state = problem.state() if arm.optimizer == ADAMW else {}
+    state = problem.state() if arm.optimizer in (ADAM, ADAMW) else {}
     optimizer = _optimizer(module, arm.optimizer, rate=key.rate, decay=key.decay, state=state)
     if arm.remedy is not None:
         arm.remedy(module, optimizer, key.setting)
-    rising = 1 if state else max(1, round(_RISING * key.steps))
+    before, started = problem.held_out(module), time.process_time()
+    finite = _run(problem, module, optimizer, key, key.steps, rising=1 if state else _rise(key))
+    seconds = time.process_time() - started
+    after = problem.held_out(module) if finite else math.inf
+    return Ended(before, after if math.isfinite(after) else math.inf, seconds)
+
+
+def half_way(problem: Problem, kind: str, steps: int, rate: float, decay: float = 0.1) -> Problem:
+    """Return what is trained as it stands at the middle of a training without a remedy.
+
+    Args:
+        problem: its start.
+        kind: of optimizer. The state of Adam or AdamW is handed on, that of others is not.
+        steps: to the middle of a training twice as long.
+        rate: highest, after the first tenth.
+        decay: of weights.
+    """
+
+    @functools.cache
+    def middle() -> tuple[nn.Module, Optimizer]:
+        module = problem.make(_GROWING_SEED)
+        optimizer = _optimizer(module, kind, rate=rate, decay=decay, state={})
+        key = Key("", _GROWING_SEED, rate, decay, 0.0, 2 * steps)
+        if not _run(problem, module, optimizer, key, steps, rising=_rise(key)):
+            raise SystemExit(f"expected a training to its middle at a rate of {rate:g}, got one that diverged")
+        return module, optimizer
+
+    def state() -> State:
+        module, optimizer = middle()
+        return {name: optimizer.state[x] for name, x in module.named_parameters() if x in optimizer.state}
+
+    kept = state if kind in (ADAM, ADAMW) else dict
+    return replace(problem, make=lambda seed: copy.deepcopy(middle()[0]), state=kept)
+
+
+def _rise(key: Key) -> int:
+    return max(1, round(_RISING * key.steps))
+
+
+def _run(problem: Problem, module: nn.Module, optimizer: Optimizer, key: Key, until: int, *, rising: int) -> bool:
+    """Train for so many of a key's steps; tell whether all losses were finite."""
     peaks = [float(group["lr"]) for group in optimizer.param_groups]
-    before, started, finite = problem.held_out(module), time.process_time(), True
-    for step, batch in enumerate(islice(problem.batches(key.seed), key.steps)):
+    for step, batch in enumerate(islice(problem.batches(key.seed), until)):
         share = (1.0 - step / key.steps) * min(1.0, (step + 1) / rising)
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * share
         optimizer.zero_grad(set_to_none=True)
         loss = problem.loss(module, batch)
         (loss * problem.loss_scale).backward()
-        finite = math.isfinite(loss.item())
-        if not finite:
-            break
+        if not math.isfinite(loss.item()):
+            return False
         if problem.loss_scale == 1.0 or _unscale(module, problem.loss_scale):
             optimizer.step()
-    seconds = time.process_time() - started
-    after = problem.held_out(module) if finite else math.inf
-    return Ended(before, after if math.isfinite(after) else math.inf, seconds)
+    return True
 
 
 def _unscale(module: nn.Module, scale: float) -> bool:
