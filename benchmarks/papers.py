@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from papers_claims import BATCH, CLAIMS
+from papers_claims import BATCH, CLAIMS, Claim
 from papers_studies import STUDIES, Savings, Study
 from papers_table import COLUMNS, NOT_RUN, TOKENS, Row, range_rows, savings_rows
 from papers_trainings import Arm, Ended, Kept, Key, Problem, train
@@ -88,8 +88,7 @@ def _publish(studies: Sequence[Study], work: Path, *, save: bool) -> None:
         except _MissingError:
             kept, known = before.get(study.name, ([], None))
             details |= {study.name: known} if known is not None else {}
-            claims = dict.fromkeys(study.claims) if isinstance(study, Savings) else [study.claim]
-            unknown = [Row(claim, study.title, "–", TOKENS, remark=NOT_RUN).cells() for claim in claims]
+            unknown = [Row(claim, study.title, "–", TOKENS, remark=NOT_RUN).cells() for claim in _claims(study)]
             cells += kept or unknown
     cells += [row.cells() for row in _of_batch_schedule()]
     order = [claim.text for claim in CLAIMS]
@@ -113,16 +112,20 @@ def _publish(studies: Sequence[Study], work: Path, *, save: bool) -> None:
     )
 
 
+def _claims(study: Study) -> list[Claim]:
+    return list(dict.fromkeys(study.claims)) if isinstance(study, Savings) else [study.claim]
+
+
 def _published() -> dict[str, tuple[list[tuple[str, ...]], object]]:
     """Read the rows and details of studies that were published before, and whose trainings are in no folder now."""
     path = RESULTS / "papers.json"
     if not path.exists():
         return {}
     held = json.loads(path.read_text(encoding="utf-8"))
-    names = {study.title: study.name for study in STUDIES}
+    names = {(claim.text, study.title): study.name for study in STUDIES for claim in _claims(study)}
     found: dict[str, tuple[list[tuple[str, ...]], object]] = {}
     for row in held["table"]:
-        name = names.get(row["our setting"], "")
+        name = names.get((row["claim"], row["our setting"]), "")
         if name in held["studies"]:
             rows, _ = found.setdefault(name, ([], held["studies"][name]))
             rows.append(tuple(str(row[column]) for column in COLUMNS))
@@ -140,7 +143,8 @@ def _of_batch_schedule() -> list[Row]:
             f"schedule against {row['against']}",
             TOKENS,
             *(float(row[column].rstrip("%")) / 100.0 for column in ("tokens saved", "low", "high")),
-            remark=f"{row['steps']} steps",
+            remark=f"time saved {row['time saved']} ({row['time low']} to {row['time high']}); {row['steps']} steps; "
+            f"rates {row['rates']}",
         )
         for row in held["table"]
     ]
