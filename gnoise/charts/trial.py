@@ -129,7 +129,7 @@ def trial_table(trial: Trial) -> list[tuple[str, ...]]:
             _difference(each),
             _saved(each),
             "–" if each.predicted is None else "×{:.3f} ({:.3f} to {:.3f})".format(*each.predicted),
-            "–" if each.overhead is None else f"{each.overhead:+.0%}",
+            "–" if each.overhead is None else f"{each.overhead:+z.0%}",
             _trouble(each),
         )
         for each in judge_trial(trial)
@@ -242,4 +242,4 @@ def _cost(share: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:+.1%}" if share > _FARTHEST else f"below {_FARTHEST:+.0%}"
+    return f"{share:+z.1%}" if share > _FARTHEST else f"below {_FARTHEST:+.0%}"
