@@ -29,7 +29,7 @@ from gnoise.stats.evidence.progress import (
     problem_of,
     summed,
 )
-from gnoise.stats.evidence.updates import Passes, arm_updates, treat_all
+from gnoise.stats.evidence.updates import Passes, arm_moments, treat_all
 
 _FOLDS = 2
 _WARM = 8
@@ -115,9 +115,9 @@ def _updates(
 ) -> Values:
     fillings = [own.alone(np.concatenate(parts[1 - fold :: _FOLDS])) for fold in range(_FOLDS)]
     updates = np.zeros_like(own.values)
-    for fold, made in enumerate(arm_updates(treat_all(arm, own, fillings), passes, optimizer)):
+    for fold, made in enumerate(arm_moments(treat_all(arm, own, fillings), passes)):
         rows = np.concatenate(parts[fold::_FOLDS])
-        updates[rows] = made.updates[rows]
+        updates[rows] = optimizer.direction(made.first[rows], made.second[rows])
     return updates
 
 

@@ -46,6 +46,10 @@ class Gradients:
         """Take some of the draws; medians stay those of the run."""
         return replace(self, values=self.values[draws], norms=self.norms[draws], model_norms=self.model_norms[draws])
 
+    def at(self, coords: slice) -> "Gradients":
+        """Take some of the coordinates."""
+        return replace(self, values=self.values[:, coords], filling=self.filling[:, coords])
+
     def alone(self, draws: Int[np.ndarray, " some"]) -> "Gradients":
         """Take some of the draws, which know of no others."""
         return replace(self.part(draws), filling=self.values[draws])
@@ -132,7 +136,9 @@ def settled_mean_square(values: Treated, multiple: float) -> Float[np.ndarray, "
     squares = np.square(values)
     mean = squares.mean(axis=0)
     for _ in range(_SETTLE):
-        mean = np.minimum(squares, multiple**2 * mean).mean(axis=0)
+        before, mean = mean, np.minimum(squares, multiple**2 * mean).mean(axis=0)
+        if np.array_equal(before, mean):
+            break
     return mean
 
 

@@ -24,6 +24,8 @@ from jaxtyping import Float
 from gnoise.stats.evidence.optimizers import Simulated
 from gnoise.stats.evidence.updates import Made, Passes
 
+_TINY = np.finfo(np.float64).tiny
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -34,8 +36,25 @@ class Blocks:
         size: likewise; a block's may be negative, whose draws made v large for all others.
     """
 
-    middle: Float[np.ndarray, "own ... coords"]
-    size: Float[np.ndarray, "own ..."]
+    middle: Float[np.ndarray, "*arms own coords"]
+    size: Float[np.ndarray, "*arms own"]
+
+
+def not_shared(
+    updates: Float[np.ndarray, "*arms draws coords"], curvature: Float[np.ndarray, " coords"], count: int = 1
+) -> Blocks:
+    """Take blocks of updates, whichever draws made them.
+
+    Args:
+        updates: of a fold.
+        curvature: weights of squared coordinates.
+        count: of blocks.
+    """
+    parts = updates.reshape(*updates.shape[:-2], count, -1, updates.shape[-1])
+    each = 1.0 / parts.shape[-2]
+    return Blocks(
+        (np.full(parts.shape[-2], each) @ parts), each * (np.einsum("...tc,...tc->...c", parts, parts) @ curvature)
+    )
 
 
 def by_block(
@@ -44,31 +63,50 @@ def by_block(
     """Share a fold's updates out to blocks of its draws.
 
     Args:
-        made: the updates, and what they were made of.
+        made: the moments, and what they were made of.
         passes: weights of draws in the moments.
-        optimizer: which made them. A sign has no derivative: its blocks are of updates.
+        optimizer: which makes the updates. A sign has no derivative: its blocks are of updates.
         curvature: weights of squared coordinates.
         count: of blocks.
     """
-    updates = made.updates
-    squares = np.einsum("tc,tc,c->t", updates, updates, curvature)
     if count == 1 or optimizer.signs_only:
-        return Blocks(_means(updates, count), _means(squares, count))
-    ratio = optimizer.direction(np.ones_like(updates), made.second)
-    divided = passes.first.T @ ratio
-    middle = _means(made.treated * divided, count)
-    whole, steady = passes.first.T @ (updates * ratio), updates.mean(axis=0) * divided
-    held, mean = np.square(made.treated), made.treated.mean(axis=0)
-    moved = np.einsum("tc,tc,c->t", made.treated, whole + steady, curvature)
-    moved -= np.einsum("c,tc,c->t", mean, whole - steady, curvature)
+        return not_shared(optimizer.direction(made.first, made.second), curvature, count)
+    root = np.sqrt(np.maximum(made.second, _TINY))
+    ratio = np.ones_like(root) if optimizer.second_decay is None else 1.0 / (root + optimizer.eps)
+    updates = made.first * ratio
+    changed = updates * ratio
+    moved = _met(made.treated * curvature, passes.first, changed)
+    squares = moved.sum(axis=-1, keepdims=True)  # the first moment times u r is u²
+    steady, mean = curvature * updates.mean(axis=-2), made.treated.mean(axis=-2)
+    share = made.treated * (passes.first.T @ ratio)
+    middle = _sums(share, count)
+    moved += _weighed(share, steady)
+    moved -= (_weighed(changed, curvature * mean) - _weighed(ratio, mean * steady)) @ passes.first
     if optimizer.second_decay is not None:
-        over = updates * ratio / np.sqrt(np.maximum(made.second, np.finfo(np.float64).tiny))
-        held_back = _means(held * (passes.second.T @ over), count)
-        middle -= 0.5 * (held_back - held_back.mean(axis=0))
-        moved -= np.einsum("tc,tc,c->t", held, passes.second.T @ (updates * over), curvature)
-    own = _means(moved, count)
-    return Blocks(middle, squares.mean() + own - own.mean())
+        over, held = changed / root, np.square(made.treated)
+        held_back = _sums(held * (passes.second.T @ over), count)
+        middle -= 0.5 * (held_back - held_back.mean(axis=-2, keepdims=True))
+        moved -= _met(held * curvature, passes.second, over * updates)
+    draws = root.shape[-2]
+    own = _sums(moved[..., None], count)[..., 0]
+    size = squares / draws + (own - own.mean(axis=-1, keepdims=True)) * (count / draws)
+    return Blocks(middle * (count / draws), size)
 
 
-def _means(values: Float[np.ndarray, "draws ..."], count: int) -> Float[np.ndarray, "own ..."]:
-    return values.reshape(count, -1, *values.shape[1:]).mean(axis=1)
+def _sums(values: Float[np.ndarray, "*arms draws some"], count: int) -> Float[np.ndarray, "*arms own some"]:
+    return values.reshape(*values.shape[:-2], count, -1, values.shape[-1]).sum(axis=-2)
+
+
+def _weighed(
+    values: Float[np.ndarray, "*arms draws coords"], weights: Float[np.ndarray, "*arms coords"]
+) -> Float[np.ndarray, "*arms draws"]:
+    return (values @ weights[..., None])[..., 0]
+
+
+def _met(
+    values: Float[np.ndarray, "*arms draws coords"],
+    passes: Float[np.ndarray, "draws draws"],
+    factors: Float[np.ndarray, "*arms draws coords"],
+) -> Float[np.ndarray, "*arms draws"]:
+    """Multiply each draw with the factors of all updates it has a part in, as much as that is."""
+    return np.einsum("...ts,st->...t", values @ np.swapaxes(factors, -1, -2), passes)

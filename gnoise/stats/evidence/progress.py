@@ -19,10 +19,10 @@ from jaxtyping import Float, Int
 
 from gnoise.records import CoordinateSample, JsonValue, Status
 from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
-from gnoise.stats.evidence.influence import Blocks, by_block
+from gnoise.stats.evidence.influence import Blocks
 from gnoise.stats.evidence.optimizers import Simulated
+from gnoise.stats.evidence.simulate import simulate
 from gnoise.stats.evidence.skewness import surely_skewed
-from gnoise.stats.evidence.updates import arm_updates, is_untouched, treat_all, two_passes
 
 BLOCKS = 8
 """Of draws, half of them in each fold; leaving each out gives the intervals."""
@@ -179,27 +179,17 @@ def _fold(
     curvature: Float[np.ndarray, " coords"],
     optimizer: Simulated,
 ) -> _Fold:
-    """Let one fold's draws make the updates; two blocks of the other are the gradient, two fill v, both ways.
-
-    An arm at a time, so that what it makes stays in the processor's cache. The first is :data:`NONE`.
-    """
+    """Let one fold's draws make the updates; two blocks of the other are the gradient, two fill v, both ways."""
     own = gradients.part(blocks[fold::_FOLDS].ravel())
     quarters = [blocks[1 - fold :: _FOLDS][half::2] for half in range(2)]
     # v of both blocks, then of either alone: what half as many draws change says what more would.
     fillings = [gradients.alone(rows) for quarter in quarters for rows in (quarter.ravel(), *quarter)]
-    passes = two_passes(optimizer, own.values.shape[0])
-    made: list[list[Blocks]] = []
-    for arm in arms:
-        treated = treat_all(arm, own, fillings)
-        if arm is not NONE and is_untouched(treated, own, fillings):
-            made.append(made[0])
-            continue
-        updates = enumerate(arm_updates(treated, passes, optimizer))
-        made.append([by_block(u, passes, optimizer, curvature, 1 if place % 3 else _OWN) for place, u in updates])
+    counts = [1 if place % 3 else _OWN for place in range(len(fillings))]
+    made = [_by_draws(blocks) for blocks in simulate(arms, own, fillings, optimizer, curvature, counts)]
     parts: list[_Fold] = []
     for half, quarter in enumerate(quarters):
         truth = _truth(gradients.values[quarters[1 - half]])
-        whole, *halves = (_together([of_arm[filling] for of_arm in made]) for filling in range(3 * half, 3 * half + 3))
+        whole, *halves = made[3 * half : 3 * half + 3]
         along = np.stack([_along_left(whole.middle, of, (fold, 1 - half)) for of in truth])
         alone = [_Fold(_held(each, truth), each.size, each.middle) for each in halves]
         found = _Fold(along, _size_left(whole.size, fold), whole.middle)
@@ -211,9 +201,9 @@ def _fold(
     )
 
 
-def _together(made: Sequence[Blocks]) -> Blocks:
-    """Put arms side by side."""
-    return Blocks(np.stack([each.middle for each in made], axis=1), np.stack([each.size for each in made], axis=1))
+def _by_draws(made: Blocks) -> Blocks:
+    """Put blocks of draws in front of arms."""
+    return Blocks(np.moveaxis(made.middle, 0, 1), made.size.T)
 
 
 def _held(made: Blocks, truth: Sequence[Float[np.ndarray, "three coords"]]) -> Float[np.ndarray, "gradients one arms"]:

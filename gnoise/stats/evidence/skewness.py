@@ -30,7 +30,7 @@ def surely_skewed(values: Float[np.ndarray, "blocks draws coords"], scale: float
         Pitman 1937, *Significance tests which may be applied to samples from any populations*: signs flipped at will.
     """
     apart = values - np.median(values, axis=1, keepdims=True)
-    sides = (np.sign(apart) * (np.abs(apart) > _LARGE * scale)).sum(axis=1)
+    sides = (apart > _LARGE * scale).sum(axis=1) - (apart < -_LARGE * scale).sum(axis=1)
     sums = np.square(_signs(len(sides)) @ sides).sum(axis=1)
     return bool(np.all(sums[1:] < sums[0]))
 

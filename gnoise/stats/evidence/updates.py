@@ -6,6 +6,7 @@ fold are two matrices of weights, the optimizer's own answer to one draw at a ti
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
@@ -33,19 +34,20 @@ class Passes:
 
 @dataclass(frozen=True)
 class Made:
-    """An arm's updates, and what they were made of.
+    """Moments at each draw, and what they were made of: of an arm, or of several.
 
     Attributes:
         treated: gradients the optimizer got.
-        second: its second moment at each of them, as filled.
-        updates: of a learning rate of 1.
+        first: its first moment at each of them, as filled.
+        second: its second moment.
     """
 
-    treated: Values
-    second: Values
-    updates: Values
+    treated: Float[np.ndarray, "*arms draws coords"]
+    first: Float[np.ndarray, "*arms draws coords"]
+    second: Float[np.ndarray, "*arms draws coords"]
 
 
+@cache
 def two_passes(optimizer: Simulated, draws: int) -> Passes:
     """Read the weights off the optimizer by giving it one draw at a time.
 
@@ -75,8 +77,20 @@ class Treated:
         fillings: each filling.
     """
 
-    own: tuple[Values, ...]
-    fillings: tuple[Float[np.ndarray, "_ coords"], ...]
+    own: tuple[Float[np.ndarray, "*arms draws coords"], ...]
+    fillings: tuple[Float[np.ndarray, "*arms _ coords"], ...]
+
+
+def side_by_side(treated: Sequence[Treated]) -> Treated:
+    """Put arms in front of draws.
+
+    Args:
+        treated: by each of them, all for every filling or all once.
+    """
+    if len(treated) == 1:
+        return Treated(tuple(x[None] for x in treated[0].own), tuple(x[None] for x in treated[0].fillings))
+    own = tuple(np.stack(x) for x in zip(*(each.own for each in treated), strict=True))
+    return Treated(own, tuple(np.stack(x) for x in zip(*(each.fillings for each in treated), strict=True)))
 
 
 def treat_all(arm: Arm, own: Gradients, fillings: Sequence[Gradients]) -> Treated:
@@ -106,19 +120,18 @@ def is_untouched(treated: Treated, own: Gradients, fillings: Sequence[Gradients]
     return all(np.array_equal(x, given.values) for x, given in pairs)
 
 
-def arm_updates(treated: Treated, passes: Passes, optimizer: Simulated) -> Iterator[Made]:
-    """Make an arm's updates, v started from other draws: once with each filling.
+def arm_moments(treated: Treated, passes: Passes) -> Iterator[Made]:
+    """Pass an arm's gradients over twice, v started from other draws: once with each filling.
 
     One at a time, so that what is made stays in the processor's cache.
 
     Args:
-        treated: what the arm makes of the draws.
+        treated: what the arm, or each of several, makes of the draws.
         passes: of the optimizer over so many draws.
-        optimizer: what treated gradients go through.
     """
     moments = [(passes.first @ own, passes.second @ np.square(own)) for own in treated.own]
     for place, filling in enumerate(treated.fillings):
         first, second = moments[place % len(moments)]
-        if optimizer.second_decay is not None:
-            second = second + passes.left_of_start[:, None] * np.square(filling).mean(axis=0)
-        yield Made(treated.own[place % len(moments)], second, optimizer.direction(first, second))
+        squares = np.einsum("...tc,...tc->...c", filling, filling) / filling.shape[-2]
+        start = passes.left_of_start[:, None] * squares[..., None, :]
+        yield Made(treated.own[place % len(moments)], first, np.add(second, start, out=start))
