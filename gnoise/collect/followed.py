@@ -1,6 +1,7 @@
 """Some matrices through Muon while draws go by: what each remedy's update would have been worth.
 
-Muon's momentum is stood for by the mean of as many draws as it is worth, so that no two updates share a draw.
+The first draws give the gradient, those after them fill Muon's momentum, and the last go through it to updates: these
+share no draw with what they are held against.
 """
 
 import re
@@ -13,19 +14,24 @@ from torch import Tensor
 
 from gnoise.collect.dual_norms import DualNorms
 from gnoise.collect.layers import Parameter
-from gnoise.formulas import clip_value, ema, stabilizer_ratio
+from gnoise.collect.parted import PARTS, PartedMean, ends_of
+from gnoise.formulas import bias_corrected, ema, stabilizer_ratio
 from gnoise.records import Layer, ProgressSample
 from gnoise.remedies.geometry import approximate_polar_factor, as_matrix
 from gnoise.stats.evidence import GAMMAS, MATRIX_ARMS, Met, Spectral, is_followed
 
 BUDGET = 2.0
 """Gradient-sized buffers, of the whole model, that all followed matrices may hold together."""
-_PARTS = 4
-BUFFERS = len(MATRIX_ARMS) + _PARTS + 0.5
-"""Matrix-sized ones a matrix holds: each arm's momentum, and in bfloat16 each part of the gradient, twice over, and the
-polar factor of their mean."""
-_BOUND = 12.0
-"""Medians of |noise| at which an entry is bounded where the gradient shall bear heavy tails."""
+BUFFERS = len(MATRIX_ARMS) + PARTS + 1
+"""Matrix-sized ones a matrix holds: each arm's momentum, in bfloat16 each part of the gradient, twice over, and the sum
+of the first half of the draws."""
+ROWS = 2
+"""Means of updates a block, each of consecutive ones."""
+_BLOCKS = 8
+_FILLED = 2.0
+"""Horizons that momentum is filled for: it then lacks 3% of its weights."""
+_OVERLAP = 8.0
+"""Updates a horizon: their noise is mostly the latest draw's, whose weight is twice that of the one before."""
 
 
 def choose_followed(parameters: Sequence[Parameter]) -> frozenset[str]:
@@ -63,24 +69,28 @@ def follow(parameters: Sequence[Parameter], optimizer: Spectral, *, draws: int) 
 
 
 class Followed:
-    """One matrix: its gradient from the first blocks of draws, its updates from the others.
+    """One matrix: its gradient from the first draws, its updates from the second half of them.
+
+    Draws between these fill the momentum only; at least half of the first half is the gradient's.
 
     Args:
         optimizer: what its gradients go through.
-        draws: of a block; each makes as many updates as it holds means of the right length, one at least.
+        draws: of a block.
     """
 
     def __init__(self, optimizer: Spectral, *, draws: int) -> None:
-        updates = max(1, round(draws / optimizer.horizon))
-        self._ends = frozenset(round((place + 1) * draws / updates) for place in range(updates))
+        self._momentum = optimizer.momentum
+        half = draws * _BLOCKS // 2
+        self._mean = PartedMean(draws=max(half // 2, half - round(_FILLED * optimizer.horizon)))
+        updates = ROWS * max(1, round(_OVERLAP * draws / ROWS / optimizer.horizon))
+        self._ends = frozenset(ends_of(draws, updates))
         self._place = 0
         self._along: list[np.ndarray] = []
         self._scales: list[float] = []
         self._norms: list[float] = []
         self._stable = (0.0, 0.0)
-        self._added = 0
-        self._sums: list[Tensor] = []
-        self._gradients: list[list[Tensor]] = []
+        self._draws = 0
+        self._total: Tensor | None = None
         self._buffers: list[Tensor] = []
         self._dual = DualNorms(draws=draws)
 
@@ -102,38 +112,29 @@ class Followed:
         Args:
             grad: of any shape, not changed.
             norm: its norm.
-            learning: whether it is one of those the gradient is taken from.
+            learning: whether it is of the first half.
         """
         self._place += 1
         met = self._meet(norm, learning=learning)
-        seen = norm > 0.0 and met.scale > 0.0
-        if not learning and self._gradients:
-            self._hold(grad)
         if learning:
-            self._sums = self._sums or [torch.zeros_like(grad) for _ in range(2)]
-            if seen:
-                for total, x in zip(self._sums, (clip_value(grad, _BOUND * met.scale), grad), strict=True):
-                    total.add_(x)
-                self._added += 1
+            self._total = grad.clone() if self._total is None else self._total.add_(grad)
+        else:
+            self._hold(grad)
+        if not self._mean.gradients:
+            self._mean.add(grad)
             return
-        self._buffers = self._buffers or [torch.zeros_like(grad) for _ in MATRIX_ARMS]
-        if seen:
-            for buffer, each in zip(self._buffers, MATRIX_ARMS, strict=True):
-                buffer.add_(each.treat(grad, met))  # a mean's length does not matter: every update has the same
-        if self._place in self._ends:
-            self._along.append(self._update())
+        along = self._feed(grad, met, update=not learning and self._place in self._ends)
+        if along is not None:
+            self._along.append(along)
 
     def take(self) -> ProgressSample:
         """Close a block: what it was worth, zeros if it made no updates."""
-        if self._sums:
-            self._gradients.append([(total / max(self._added, 1)).bfloat16() for total in self._sums])
-            self._sums, self._added = [], 0
         self._place = 0
-        along, self._along = self._along, []
+        along, self._along = self._along or [np.zeros((len(MATRIX_ARMS), 2, PARTS))] * ROWS, []
         norms = self._dual.take()
         return ProgressSample(
             arms=tuple(each.arm.setting for each in MATRIX_ARMS),
-            along=np.mean(along or [np.zeros((len(MATRIX_ARMS), 2, _PARTS))], axis=0, keepdims=True),
+            along=np.stack([np.mean(part, axis=0) for part in np.split(np.stack(along), ROWS)]),
             scale=self._scale,
             median_norm=statistics.median(self._norms),
             noise_nuclear=norms.noise,
@@ -142,24 +143,35 @@ class Followed:
         )
 
     def _hold(self, grad: Tensor) -> None:
-        """Hold a draw against the mean of all those the gradient was taken from."""
-        if not self._dual.learnt:
-            mean = torch.zeros_like(grad)
-            for _, plain in self._gradients:
-                mean.add_(plain)
-            self._dual.learn(mean.div_(len(self._gradients)))
-        self._dual.add(grad)
+        """Hold a draw of the second half against the mean of the first."""
+        if self._total is not None:
+            self._dual.learn(self._total / len(self._norms))
+            self._total = None
+        if self._dual.learnt:
+            self._dual.add(grad)
 
-    def _update(self) -> np.ndarray:
-        """Make every arm's update, hold it against every gradient, and start again from nothing."""
-        along = np.zeros((len(MATRIX_ARMS), 2, _PARTS))
-        for arm, mean in enumerate(self._buffers):
-            step = approximate_polar_factor(as_matrix(mean), steps=5, polish=0).float()
-            for part, both in enumerate(self._gradients):
-                for kind, gradient in enumerate(both):
-                    along[arm, kind, part] = float((as_matrix(gradient, like=mean).float() * step).sum())
-        self._buffers = []
-        return along
+    def _feed(self, grad: Tensor, met: Met, *, update: bool) -> np.ndarray | None:
+        """Put a draw into every arm's momentum; where asked, hold the updates made of it against every gradient.
+
+        Momentum is a sum, not an average: every update has the same length, whatever it is made of.
+        """
+        self._buffers = self._buffers or [torch.zeros_like(grad) for _ in MATRIX_ARMS]
+        along = np.zeros((len(MATRIX_ARMS), 2, PARTS))
+        seen = met.norm > 0.0 and met.scale > 0.0
+        for arm, (buffer, each) in enumerate(zip(self._buffers, MATRIX_ARMS, strict=True)):
+            treated = each.treat(grad, met) if seen else torch.zeros_like(grad)
+            buffer.mul_(self._momentum).add_(treated)
+            if update:
+                along[arm] = self._held(treated.add(buffer, alpha=self._momentum))
+        return along if update else None
+
+    def _held(self, looked_ahead: Tensor) -> np.ndarray:
+        """Make an update of a momentum and hold it against every gradient."""
+        step = approximate_polar_factor(as_matrix(looked_ahead), steps=5, polish=0).float()
+        pairs = zip(*self._mean.gradients, strict=True)
+        return np.array(
+            [[float((as_matrix(g, like=looked_ahead).float() * step).sum()) for g in kind] for kind in pairs]
+        )
 
     @property
     def _scale(self) -> float:
@@ -169,8 +181,9 @@ class Followed:
         """Put a norm to those known while learning, and to the stabilizer's averages always."""
         if learning:
             self._norms.append(norm)
-        mean, square = self._stable if self._stable[1] else (norm, norm * norm)
-        mean, square = ema(mean, norm, GAMMAS[0]), ema(square, norm * norm, GAMMAS[1])
-        self._stable = (mean, square)
+        self._draws += 1
+        first, second = self._stable
+        self._stable = first, second = ema(first, norm, GAMMAS[0]), ema(second, norm**2, GAMMAS[1])
+        mean, square = bias_corrected(first, GAMMAS[0], self._draws), bias_corrected(second, GAMMAS[1], self._draws)
         ratio = float(stabilizer_ratio(np.asarray(mean), np.asarray(square))) if square > 0.0 else 0.0
         return Met(self._scale, statistics.median(self._norms or [norm]), norm, ratio)

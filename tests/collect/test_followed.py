@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.signal import lfilter
 from torch import nn
 
 from gnoise.collect import collect_run, run_info, trainable_parameters
@@ -25,6 +26,7 @@ from gnoise.stats.evidence import (
     setting_gains,
     simulated_optimizer,
 )
+from gnoise.stats.evidence.matrix_progress import shared_noise
 from tests.collect.workloads import followed_run, planted_workload
 
 SHAPE = (24, 40)
@@ -64,17 +66,24 @@ def judged(cause: str, seed: int) -> dict[str, Gain]:
     return {gain.setting: gain for gain in setting_gains(progress)}
 
 
-def test_the_update_of_none_is_the_one_torchs_own_muon_makes_of_the_mean() -> None:
+@pytest.mark.parametrize("zero", [None, 20, 34])
+def test_the_updates_of_none_are_those_of_torchs_own_muon(zero: int | None) -> None:
     draws = draws_of("gaussian", 0, 64)
+    if zero is not None:
+        draws[zero] = 0.0
     sample = followed(draws)
     weight = nn.Parameter(torch.zeros(SHAPE))
-    optimizer = torch.optim.Muon([weight], lr=1.0, weight_decay=0.0, momentum=0.0)
-    weight.grad = torch.tensor(draws[32:40].mean(0))
-    optimizer.step()
-    step = -weight.detach().numpy()  # at a learning rate of 1, and wide matrices are not rescaled
-    for part in range(4):
-        mean = draws[8 * part + 2 * (part == 0) : 8 * part + 8].mean(0)  # the first pair only sets the scale
-        assert sample.along[4, 0, 1, part] == pytest.approx(float((mean * step).sum()), rel=0.01)
+    optimizer = torch.optim.Muon([weight], lr=1.0, weight_decay=0.0, momentum=MUON.momentum)
+    path = [np.zeros(SHAPE, np.float32)]
+    for place in range(16, 36):  # a quarter is the gradient, a quarter fills the momentum, and four draws make a row
+        weight.grad = torch.tensor(draws[place])
+        optimizer.step()
+        path.append(weight.detach().numpy().copy())
+    step = path[-2] - path[-1]  # at a learning rate of 1, and wide matrices are not rescaled
+    means = draws[:16].reshape(4, 4, *SHAPE).mean(1)
+    np.testing.assert_allclose(sample.along[8, 0, 1], (means * step).sum((1, 2)), rtol=0.02, atol=0.02)
+    median = float((np.median(means, axis=0) * step).sum())
+    assert sample.along[8, 0, 0].mean() == pytest.approx(median, rel=0.02)
 
 
 def test_the_horizon_is_what_momentum_averages_over() -> None:
@@ -87,20 +96,53 @@ def test_the_horizon_is_what_momentum_averages_over() -> None:
     assert pytest.approx(32.9, abs=0.05) == MUON.horizon
 
 
-def test_long_blocks_make_several_updates() -> None:
-    draws = draws_of("gaussian", 2, 1024)
-    other = draws.copy()
-    other[512 + 96 : 512 + 128] *= -1.0  # the last of a block's four means
-    one, two = followed(draws).along[4], followed(other).along[4]
-    assert 0.0 < np.abs(one - two).max() < 0.75 * np.abs(one).max()
+def test_noise_at_two_times_is_what_two_averages_share() -> None:
+    weights = np.zeros(600)
+    weights[:300] = (1.0 - MUON.momentum) * MUON.momentum ** np.arange(1, 301)
+    weights[0] = 1.0 - MUON.momentum**2
+    shared = [float((weights[lag:] * weights[: 600 - lag]).sum() / np.square(weights).sum()) for lag in (0, 1, 8, 40)]
+    np.testing.assert_allclose(MUON.overlap(np.array([0, 1, 8, 40])), shared, rtol=1e-5)
 
 
-def test_each_block_starts_from_nothing() -> None:
-    draws = draws_of("gaussian", 1, 64)
+def test_rows_of_squares_scatter_less_than_their_mean_varies() -> None:
+    rows, draws = 8, 16
+    noise = np.random.default_rng(0).standard_normal((20_000, 400))
+    momentum = lfilter([1.0 - MUON.momentum], [1.0, -MUON.momentum], noise, axis=1)
+    ahead = (1.0 - MUON.momentum) * noise + MUON.momentum * momentum
+    found = np.square(ahead[:, -rows * draws :]).reshape(-1, 2, rows // 2, draws).mean(-1)
+    scatter = found.var(axis=2, ddof=1).mean() / rows
+    assert found.mean(axis=(1, 2)).var() / scatter == pytest.approx(shared_noise(MUON, rows, draws), rel=0.05)
+
+
+def test_updates_go_on_from_block_to_block_and_rows_halve_these() -> None:
+    draws = draws_of("gaussian", 2)
     other = draws.copy()
-    other[32:40] *= -1.0
-    assert not np.allclose(followed(draws).along[4], followed(other).along[4])
-    np.testing.assert_array_equal(followed(draws).along[5:], followed(other).along[5:])
+    other[128 + 16 : 128 + 32] *= -1.0
+    one, two = followed(draws).along, followed(other).along
+    assert one.shape[0] == 2 * BLOCKS
+    assert not one[:8].any()
+    np.testing.assert_array_equal(one[8], two[8])
+    assert all(not np.allclose(one[row], two[row]) for row in (9, 10, 11))
+
+
+def test_updates_share_no_draw_with_what_they_are_held_against() -> None:
+    draws = draws_of("gaussian", 1)
+    other = draws.copy()
+    other[:64] *= -1.0
+    np.testing.assert_allclose(followed(draws).along, -followed(other).along, rtol=1e-5, atol=1e-5)
+
+
+def test_loud_entries_keep_their_signal() -> None:
+    rng = np.random.default_rng(4)
+    scales = np.exp(rng.standard_normal(SHAPE))
+    mean = 0.5 * rng.standard_normal(SHAPE)
+    logs: list[float] = []
+    for _ in range(12):
+        draws = (mean + scales * rng.standard_normal((256, *SHAPE))).astype(np.float32)
+        sample = followed(draws)
+        plain, robust = (2.0 * np.log(sample.along[8:, :, of].mean((0, 2))) for of in (1, 0))
+        logs.append((robust - robust[0] - plain + plain[0])[1])
+    assert abs(np.mean(logs)) < 0.03  # bounding entries at one limit for all paid clipping 5% more here
 
 
 def test_gaussian_noise_needs_no_remedy_before_muon() -> None:
@@ -144,18 +186,6 @@ def test_zero_gradients_are_seen_as_such() -> None:
     assert matrix_progress(followed(np.zeros((256, *SHAPE), np.float32)), MUON, draws=256) is Status.ALL_ZERO
 
 
-@pytest.mark.parametrize("zero", [31, 32 * 5 + 31, 32 * 6])
-def test_a_draw_of_zeros_leaves_blocks_apart(zero: int) -> None:
-    draws = draws_of("gaussian", 3)
-    draws[zero] = 0.0
-    other = draws.copy()
-    other[32 * 5 : 32 * 5 + 31] *= -1.0
-    one, two = followed(draws).along, followed(other).along
-    assert one.shape[0] == BLOCKS
-    np.testing.assert_array_equal(one[[4, 6, 7]], two[[4, 6, 7]])
-    assert not np.allclose(one[5], two[5])
-
-
 def test_every_arm_is_one_of_the_ladder() -> None:
     assert len({each.arm.setting for each in MATRIX_ARMS}) == len(MATRIX_ARMS)
     assert not MATRIX_ARMS[0].arm.setting
@@ -188,7 +218,7 @@ def test_a_run_judges_followed_matrices_under_muon_and_the_rest_under_adamw(tmp_
         first, *_ = run.layers
         sample = run.samples(first.name).progress
         assert sample is not None
-        assert sample.along.shape == (BLOCKS, len(MATRIX_ARMS), 2, 4)
+        assert sample.along.shape == (2 * BLOCKS, len(MATRIX_ARMS), 2, 4)
         best = {each.layer: each for each in run.evidence if each.role is EvidenceRole.BEST}
         advice = {each.layer: each for each in run.recommendations}
         assert not [each for each in run.evidence if each.remedy == "layerwise_lr"]

@@ -11,12 +11,8 @@ from gnoise.stats.evidence.optimizers import Spectral
 from gnoise.stats.evidence.progress import BLOCKS, Progress, believed
 
 _FOLDS = 2
-_UPDATES = BLOCKS // 2
 _SHORTEST = 0.75
 _STEP = 2 * BLOCKS
-
-LEFT_OUT = np.where(np.arange(BLOCKS)[:, None] % _FOLDS == np.arange(_FOLDS), 0.5, 0.0)
-"""(k - 1)/k by block and fold: a block is one of two that a fold's gradient is taken from, or that make its updates."""
 
 
 def fewest_draws(optimizer: Spectral) -> int:
@@ -29,12 +25,11 @@ def fewest_draws(optimizer: Spectral) -> int:
 
 
 def matrix_progress(sample: ProgressSample | None, optimizer: Spectral, *, draws: int) -> Progress | Status:
-    r"""Read progress off a matrix's updates, by two folds that share no draws.
+    r"""Read progress off a matrix's updates, in two folds: one of the first half of them, one of the second.
 
     Every update has the same spectral norm, so that $\mathrm{E}\|u\|_H^2$ is the same for all arms and a gain is
-    $(\mathrm{E}\langle G, u\rangle)^2$ over that of none. Momentum is stood for by plain means of about as many draws
-    as it is worth, or updates of neighbouring blocks would be made of the same draws; a block with less than three
-    quarters of that is too short.
+    $(\mathrm{E}\langle G, u\rangle)^2$ over that of none. Both folds are held against the same gradient, of other
+    draws. Left out are rows of consecutive updates, and parts of the gradient.
 
     Args:
         sample: ``None`` where the matrix was not followed.
@@ -52,41 +47,83 @@ def matrix_progress(sample: ProgressSample | None, optimizer: Spectral, *, draws
     known = {each.arm.setting: each.arm for each in MATRIX_ARMS}
     kept = [place for place, setting in enumerate(sample.arms) if setting in known]
     arms = tuple(known[sample.arms[place]] for place in kept)
-    products = np.moveaxis(sample.along[_UPDATES:, kept], 0, -1)  # arms, gradients, parts of the gradient, updates
-    size = np.ones((1 + BLOCKS, len(arms), _FOLDS))
-    along = believed([_by_fold(products[:, of]) for of in range(products.shape[1])], size, LEFT_OUT)
+    updates = sample.along[sample.along.shape[0] // 2 :, kept]
+    rows, parts = updates.shape[0], updates.shape[-1]
+    left_out = _left_out(rows, parts)
+    if rows > BLOCKS // 2:  # updates of older runs start from nothing in every block
+        left_out[:rows] *= shared_noise(optimizer, rows, draws // 2 // rows)
+    size = np.ones((1 + rows + parts, len(arms), _FOLDS))
+    along = believed([_by_fold(updates[:, :, of]) for of in range(updates.shape[2])], size, left_out)
     met = _met(sample)
     return Progress(
         arms=arms,
         along=along[0],
         size=size[0],
         steady=np.zeros(len(arms)),
-        steady_left=np.zeros(BLOCKS),
+        steady_left=np.zeros(rows + parts),
         along_left=along[1:],
         size_left=size[1:],
         params=tuple(arm.params(met) for arm in arms),
         draws=draws,
-        left_out=LEFT_OUT,
-        freedom=BLOCKS // 2,
+        left_out=left_out,
+        freedom=rows - _FOLDS,
     )
 
 
-def _by_fold(products: np.ndarray) -> np.ndarray:
-    """Average over a fold's products, of all of them first, then with each block of the run left out.
+def _left_out(rows: int, parts: int) -> np.ndarray:
+    """Compute (k - 1)/k by what is left out and fold, of k rows or parts that the fold has; 0 in the other fold."""
+    left = np.full((rows + parts, _FOLDS), 1.0 - 1.0 / parts)
+    left[:rows] = 0.0
+    for fold, own in enumerate(_halves(rows)):
+        left[own, fold] = 1.0 - _FOLDS / rows
+    return left
+
+
+def shared_noise(optimizer: Spectral, rows: int, draws: int) -> float:
+    r"""Say how much larger the variance of a mean of rows is than their scatter in either fold says.
+
+    Rows that follow each other share draws in their momentum. How far an update points along the gradient depends on
+    the *energy* of the noise in it, so that progress at two times correlates as the square of that noise does.
 
     Args:
-        products: of arms × parts of the gradient × updates; even ones of both are one fold, odd ones the other.
+        optimizer: its momentum.
+        rows: of updates, an even number.
+        draws: of a row.
+    """
+    lags = np.arange(1 - draws, draws)
+    starts = draws * np.arange(rows)
+    apart = np.abs(starts[:, None, None] - starts[:, None] + lags)
+    covariance = (np.square(optimizer.overlap(apart)) * (draws - np.abs(lags))).sum(axis=-1) / draws**2
+    kept = rows // _FOLDS
+    scatter = [
+        (np.trace(part) - part.sum() / kept) / (kept - 1)
+        for part in (covariance[:kept, :kept], covariance[kept:, kept:])
+    ]
+    return float(covariance.mean() * rows / np.mean(scatter))
+
+
+def _halves(rows: int) -> list[np.ndarray]:
+    """Say which rows of updates are a fold's: those that follow each other."""
+    return np.array_split(np.arange(rows), _FOLDS)
+
+
+def _by_fold(updates: np.ndarray) -> np.ndarray:
+    """Average over a fold's products, of all of them first, then with each row and each part left out.
+
+    Args:
+        updates: products of rows × arms × parts of the gradient.
 
     Returns:
-        (1 + blocks) × arms × folds.
+        (1 + rows + parts) × arms × folds.
     """
-    left = np.empty((1 + BLOCKS, products.shape[0], _FOLDS))
-    for fold in range(_FOLDS):
-        own = products[:, fold::_FOLDS, fold::_FOLDS]
-        left[:, :, fold] = own.mean(axis=(1, 2))
-        for place in range(2):
-            left[1 + fold + _FOLDS * place, :, fold] = own[:, 1 - place].mean(axis=1)
-            left[1 + _UPDATES + fold + _FOLDS * place, :, fold] = own[:, :, 1 - place].mean(axis=1)
+    rows, arms, parts = updates.shape
+    left = np.empty((1 + rows + parts, arms, _FOLDS))
+    for fold, own in enumerate(_halves(rows)):
+        left[:, :, fold] = updates[own].mean(axis=(0, 2))
+        for row in own:
+            left[1 + row, :, fold] = updates[np.setdiff1d(own, row)].mean(axis=(0, 2))
+        for part in range(parts):
+            left[1 + rows + part, :, fold] = np.delete(updates[own], part, axis=2).mean(axis=(0, 2))
     return left
 
 

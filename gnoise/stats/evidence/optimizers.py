@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gnoise.formulas import adam_ratio, ema, sgd_momentum
 from gnoise.records import JsonValue
@@ -120,6 +120,16 @@ class Spectral:
         """
         decay = self.momentum
         return 1.0 / ((1.0 - decay**2) ** 2 + decay**4 * (1.0 - decay) / (1.0 + decay))
+
+    def overlap(self, draws: Int[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Correlate the noise of two averages that are so many draws apart, one or more; 1 for none.
+
+        Args:
+            draws: not negative.
+        """
+        decay = self.momentum
+        apart = (1.0 - decay**2) * (1.0 - decay) * decay + (1.0 - decay) * decay**4 / (1.0 + decay)
+        return np.where(draws == 0, 1.0, self.horizon * apart * decay**draws)
 
 
 def spectral_optimizer(found: Mapping[str, JsonValue], under: str = "") -> Spectral | None:
