@@ -1,51 +1,35 @@
 """Samples to estimates to recommendations, written back into the run: no model, no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gnoise.errors import UserError
-from gnoise.records import (
-    CoordinateSample,
-    Estimate,
-    Evidence,
-    Finding,
-    LayerSamples,
-    MatrixSample,
-    NormSample,
-    ProgressSample,
-    SketchSample,
-    Verdict,
-)
+from gnoise.records import Estimate, Evidence, Finding, NormSample, Verdict
 from gnoise.rules import recommend_all
+from gnoise.runfile.per_layer import apply_statistic, ladders_of
 from gnoise.runfile.run import Run, open_run
+from gnoise.runfile.workers import find_layers, workers_for
 from gnoise.runfile.write import write_findings
-from gnoise.stats import STATISTICS, AnyStatistic, NormSums, Subject
+from gnoise.stats import STATISTICS, NormSums, Subject
 from gnoise.stats.discovery import control_discoveries
-from gnoise.stats.evidence import (
-    ARMS,
-    LAYERWISE_LR,
-    Arm,
-    Ladders,
-    judged_under,
-    simulated_optimizer,
-    spectral_optimizer,
-)
+from gnoise.stats.evidence import ARMS, LAYERWISE_LR, judged_under
 
 
-def analyze(path: str | Path, *, remedies: Sequence[str] | None = None) -> None:
+def analyze(path: str | Path, *, remedies: Sequence[str] | None = None, workers: int | None = None) -> None:
     """Fit every statistic to a run's samples, judge every remedy, apply every rule, and replace what stood there.
 
     Args:
         path: of the run file.
         remedies: which to judge and choose from, by name; all without. A name's own gains do not depend on the others.
+        workers: processes that analyse layers side by side; as many as there are cores and the run has work for,
+            without. Whatever their number, they find the same.
 
     Raises:
         UserError: the file cannot be read as a run, or there is no remedy of a name.
     """
     _check(remedies)
     with open_run(path) as run:
-        findings, evidence = find_all(run, remedies)
+        findings, evidence = find_all(run, remedies, workers)
         estimates = [finding for finding in findings if isinstance(finding, Estimate)]
         verdicts = [finding for finding in findings if isinstance(finding, Verdict)]
         recommendations = recommend_all(
@@ -59,48 +43,23 @@ def analyze(path: str | Path, *, remedies: Sequence[str] | None = None) -> None:
     write_findings(Path(path), findings, recommendations, evidence)
 
 
-def find_all(run: Run, remedies: Sequence[str] | None = None) -> tuple[list[Finding], list[Evidence]]:
+def find_all(
+    run: Run, remedies: Sequence[str] | None = None, workers: int | None = None
+) -> tuple[list[Finding], list[Evidence]]:
     """Fit every statistic and judge every remedy, the whole model first, then layer by layer; then compare layers."""
-    arms = [arm for arm in ARMS if remedies is None or arm.remedy in remedies]
-    rates = remedies is None or LAYERWISE_LR in remedies
-    draws = run.draws
-    moving = run.info.path_steps > 0
-    model = Subject(layer=None, draws=draws, optimizer=run.info.optimizer, moving=moving)
+    model = Subject(layer=None, draws=run.draws, optimizer=run.info.optimizer, moving=run.info.path_steps > 0)
     found: list[Finding] = []
-    of_layers: list[Finding] = []
     for statistic in STATISTICS:
         if statistic.whole_model:
-            found += _apply(statistic, model, {NormSample: run.model_norms})
-    sums, ladders = NormSums(draws), _ladders(run, arms, rates=rates)
-    for layer in run.layers:
-        subject = Subject(
-            layer=layer,
-            row_labels=run.row_labels(layer),
-            draws=draws,
-            optimizer=run.info.optimizer,
-            under=run.info.judged_under,
-            moving=moving,
-        )
-        samples = run.samples(layer.name)
-        sums.add(subject, samples)
-        ladders.add(layer, samples)
-        by_type = _by_type(samples)
-        for statistic in STATISTICS:
-            of_layers += _apply(statistic, subject, by_type)
-    found += [*sums.estimates(), *of_layers]
+            found += apply_statistic(statistic, model, {NormSample: run.model_norms})
+    sums, ladders = NormSums(run.draws), ladders_of(run, remedies)
+    of_layers = find_layers(run, remedies, workers or workers_for(len(run.layers)))
+    for each in of_layers:
+        sums.add(each.sums)
+        ladders.add(each.judged)
+    found += [*sums.estimates(), *(finding for each in of_layers for finding in each.findings)]
     verdicts = control_discoveries([finding for finding in found if isinstance(finding, Verdict)])
     return [finding for finding in found if isinstance(finding, Estimate)] + verdicts, ladders.rows()
-
-
-def _ladders(run: Run, arms: Sequence[Arm], *, rates: bool) -> Ladders:
-    found, under = run.info.optimizer, run.info.judged_under
-    return Ladders(
-        simulated_optimizer(found, under),
-        arms,
-        rates=rates,
-        moving=run.info.path_steps > 0,
-        spectral=spectral_optimizer(found, under),
-    )
 
 
 def _check(remedies: Sequence[str] | None) -> None:
@@ -110,19 +69,3 @@ def _check(remedies: Sequence[str] | None) -> None:
             raise UserError(
                 f"expected remedies among {', '.join(known)}, got {name!r}; try --remedies {','.join(known[:2])}"
             )
-
-
-def _apply(statistic: AnyStatistic, subject: Subject, samples: Mapping[type, Any]) -> Sequence[Finding]:
-    """Fit one statistic where its sample is there, else hear why it is not."""
-    sample = samples.get(statistic.needs)
-    return statistic.absent(subject) if sample is None else statistic.estimate(subject, sample)
-
-
-def _by_type(samples: LayerSamples) -> Mapping[type, Any]:
-    return {
-        NormSample: samples.norms,
-        SketchSample: samples.sketch,
-        CoordinateSample: samples.coordinates,
-        MatrixSample: samples.matrix,
-        ProgressSample: samples.progress,
-    }

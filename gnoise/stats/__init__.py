@@ -24,7 +24,7 @@ from gnoise.stats.stable import stable_rvs
 from gnoise.stats.stable_fit import StableFit, fit_stable
 from gnoise.stats.stable_law import stable_cdf, stable_pdf, stable_quantile, stable_sf
 from gnoise.stats.statistic import AnyStatistic, Statistic, Subject
-from gnoise.stats.totals import NormSums
+from gnoise.stats.totals import NormSums, Summands, summands
 
 STATISTICS: tuple[AnyStatistic, ...] = (
     noise_scale.STATISTIC,
@@ -58,6 +58,7 @@ __all__ = [
     "StableFit",
     "Statistic",
     "Subject",
+    "Summands",
     "Views",
     "abs_quantiles",
     "coarse_bins",
@@ -78,4 +79,5 @@ __all__ = [
     "stable_quantile",
     "stable_rvs",
     "stable_sf",
+    "summands",
 ]

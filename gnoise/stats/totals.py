@@ -4,7 +4,7 @@ Norms are added over tensors first and divided once: a mean of the layers' noise
 layers together.
 """
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gnoise.quantities import KIND_QUANTITIES
 from gnoise.records import DrawSample, Estimate, Layer, LayerSamples, NormSample
@@ -13,6 +13,34 @@ from gnoise.stats.muon_noise_scale import MuonNorms, add_muon_norms, muon_estima
 from gnoise.stats.statistic import Subject
 
 _ADAM = "b_adam"
+
+
+@dataclass(frozen=True)
+class Summands:
+    """What one layer adds to the sums.
+
+    Attributes:
+        norms: by quantity; ``None`` where the layer lacks what it takes.
+        followed: the layer and its norms through Muon, if it was followed.
+    """
+
+    norms: tuple[tuple[str, NormSample | None], ...]
+    followed: tuple[Layer, MuonNorms] | None
+
+
+def summands(subject: Subject, samples: LayerSamples) -> Summands:
+    """Pick what a layer adds to the sums.
+
+    Args:
+        subject: the layer.
+        samples: its own.
+    """
+    layer, followed = subject.layer, muon_norms(samples.progress)
+    if layer is None:
+        return Summands((), None)
+    norms = [(KIND_QUANTITIES[layer.kind], samples.norms)]
+    adam = [(_ADAM, adam_norms(subject, samples.coordinates))] if uses_adam(subject) else []
+    return Summands((*norms, *adam), None if followed is None else (layer, followed))
 
 
 class NormSums:
@@ -28,12 +56,11 @@ class NormSums:
         self._lacking: set[str] = set()
         self._followed: list[tuple[Layer, MuonNorms]] = []
 
-    def add(self, subject: Subject, samples: LayerSamples) -> None:
+    def add(self, layer: Summands) -> None:
         """Add a layer."""
-        followed = muon_norms(samples.progress)
-        if subject.layer is not None and followed is not None:
-            self._followed.append((subject.layer, followed))
-        for quantity, norms in _summands(subject, samples):
+        if layer.followed is not None:
+            self._followed.append(layer.followed)
+        for quantity, norms in layer.norms:
             if norms is None:
                 self._lacking.add(quantity)
             else:
@@ -71,11 +98,3 @@ def add_norms(one: NormSample, other: NormSample) -> NormSample:
         block_sq_norms=one.block_sq_norms + other.block_sq_norms,
         example_weights=one.example_weights,
     )
-
-
-def _summands(subject: Subject, samples: LayerSamples) -> Iterator[tuple[str, NormSample | None]]:
-    if subject.layer is None:
-        return
-    yield KIND_QUANTITIES[subject.layer.kind], samples.norms
-    if uses_adam(subject):
-        yield _ADAM, adam_norms(subject, samples.coordinates)

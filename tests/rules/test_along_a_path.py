@@ -58,7 +58,7 @@ def _recommendations(drift: Drift, *, loud: float = 1.0) -> list[Recommendation]
         each[::10] *= loud
         samples = layer_samples(each)
         layers.append(layer)
-        ladders.add(layer, samples)
+        ladders.add(ladders.judge(layer, samples))
         estimates += estimate_spikes(Subject(layer, moving=True), samples.norms)
     found = recommend_all(layers, estimates, (), ladders.rows(), path_steps=PAIRS)
     return [each for each in found if each.layer is not None]

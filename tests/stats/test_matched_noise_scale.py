@@ -9,7 +9,7 @@ from gnoise.records import CoordinateSample, DrawSample, Estimate, Kind, Layer, 
 from gnoise.stats.matched_noise_scale import STATISTIC, adam_norms, estimate_adam_noise_scale
 from gnoise.stats.noise_scale import grad_sq_norm_and_trace_cov
 from gnoise.stats.statistic import Subject
-from gnoise.stats.totals import NormSums, add_norms
+from gnoise.stats.totals import NormSums, add_norms, summands
 from tests.contract import samples
 
 DRAWS, EXAMPLES, COORDS = 64, 8, 300
@@ -114,7 +114,7 @@ def test_kinds_and_the_model_are_sums_divided_once() -> None:
     for kind in (Kind.MLP, Kind.NORM, Kind.NORM):
         layer = replace(samples.LAYER, kind=kind, name=f"{kind}")
         followed_none = replace(made[kind], progress=None)
-        sums.add(Subject(layer=layer, draws=draws, optimizer={"name": "AdamW"}), followed_none)
+        sums.add(summands(Subject(layer=layer, draws=draws, optimizer={"name": "AdamW"}), followed_none))
     found = {estimate.quantity: estimate for estimate in sums.estimates()}
     assert list(found) == ["b_simple_mlp", "b_simple_norm", "b_adam"]
     one = made[Kind.NORM].norms
@@ -129,8 +129,8 @@ def test_one_layer_without_state_leaves_the_model_without_a_number() -> None:
     made, draws = replace(samples.layer_samples(samples.gaussian()), progress=None), samples.draw_sample(64, 4)
     sums = NormSums(draws)
     subject = Subject(layer=samples.LAYER, draws=draws)
-    sums.add(subject, made)
-    sums.add(subject, replace(made, coordinates=replace(made.coordinates, second_moment=None)))
+    sums.add(summands(subject, made))
+    sums.add(summands(subject, replace(made, coordinates=replace(made.coordinates, second_moment=None))))
     assert [estimate.quantity for estimate in sums.estimates()] == ["b_simple_mlp"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gnoise.records import DrawSample, Estimate, Kind, Layer, Status
-from gnoise.stats import NormSums, Subject
+from gnoise.stats import NormSums, Subject, summands
 from gnoise.stats.muon_noise_scale import (
     STATISTIC,
     MuonNorms,
@@ -104,7 +104,7 @@ def test_matrices_add_up_in_the_dual_of_their_largest_norm() -> None:
 def test_the_model_is_the_sum_of_what_was_followed() -> None:
     sums = NormSums(DRAWS)
     for progress in (SAMPLE.progress, SAMPLE.progress, None):
-        sums.add(MUON, replace(SAMPLE, progress=progress))
+        sums.add(summands(MUON, replace(SAMPLE, progress=progress)))
     (whole,) = (each for each in sums.estimates() if each.quantity == "b_muon")
     assert SAMPLE.progress is not None
     (own,) = estimate_muon_noise_scale(MUON, SAMPLE.progress)
@@ -113,7 +113,7 @@ def test_the_model_is_the_sum_of_what_was_followed() -> None:
     for one, other in zip(_numbers(own), _numbers(whole), strict=True):
         assert other == pytest.approx(one)
     nothing = NormSums(DRAWS)
-    nothing.add(MUON, replace(SAMPLE, progress=None))
+    nothing.add(summands(MUON, replace(SAMPLE, progress=None)))
     assert all(each.quantity != "b_muon" for each in nothing.estimates())
 
 

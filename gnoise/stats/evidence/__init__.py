@@ -5,7 +5,7 @@ from gnoise.stats.evidence.arms import ARMS, NONE, Arm, Gradients
 from gnoise.stats.evidence.calibration import MARGINS, calibrated
 from gnoise.stats.evidence.gain import BATCH, Gain, batch_gains, best_gain, equivalent_batch, gains, setting_gains
 from gnoise.stats.evidence.judged import default_notice, judged_under
-from gnoise.stats.evidence.ladder import Ladders
+from gnoise.stats.evidence.ladder import Judged, Ladders
 from gnoise.stats.evidence.matrix_arms import GAMMAS, MATRIX_ARMS, MatrixArm, Met, is_followed
 from gnoise.stats.evidence.matrix_progress import fewest_draws, matrix_progress
 from gnoise.stats.evidence.optimizers import (
@@ -35,6 +35,7 @@ __all__ = [
     "Arm",
     "Gain",
     "Gradients",
+    "Judged",
     "Ladders",
     "MatrixArm",
     "Met",

@@ -91,6 +91,10 @@ class Arm:
     redescends: bool = False
     rate: float | None = None
 
+    def __reduce__(self) -> tuple[Callable[[str, str], "Arm"], tuple[str, str]]:
+        """Travel between processes by name, as functions cannot: only arms of this module do."""
+        return _named, (self.remedy, self.setting)
+
 
 NONE = Arm("none", "", lambda g: g.values)
 
@@ -195,3 +199,7 @@ ARMS: tuple[Arm, ...] = (
     *(_stabilize(gammas) for gammas in ((0.6, 0.999), (0.7, 0.9))),
 )
 """Every remedy that can be judged from a coordinate sample alone."""
+
+
+def _named(remedy: str, setting: str) -> Arm:
+    return next(arm for arm in (NONE, *ARMS) if (arm.remedy, arm.setting) == (remedy, setting))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -35,8 +35,25 @@ _SPREAD = 0.1
 """Of its entries at least this share must carry it: a third does where they are Gaussian."""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What was found of one layer.
+
+    Attributes:
+        layer: its name.
+        rows: of its own.
+        problem: why there is no more, or ``OK``.
+        part: what it adds to the model's progress, if anything.
+    """
+
+    layer: str
+    rows: tuple[Evidence, ...]
+    problem: Status
+    part: Progress | None
+
+
 class Ladders:
-    """Takes one layer after the other, keeps two numbers an arm of each, and ranks what there is.
+    """Judges layers one by one, keeps two numbers an arm of each that is added, and ranks what there is.
 
     Args:
         optimizer: what the updates go through.
@@ -63,8 +80,8 @@ class Ladders:
         self._parts: dict[str, Progress] = {}
         self._problems: list[Status] = []
 
-    def add(self, layer: Layer, samples: LayerSamples) -> None:
-        """Judge every arm on one layer.
+    def judge(self, layer: Layer, samples: LayerSamples) -> Judged:
+        """Judge every arm on one layer, which is not added by that.
 
         Args:
             layer: whose samples these are.
@@ -73,14 +90,25 @@ class Ladders:
         matrix = self._spectral is not None and is_followed(layer)
         progress = self._follow(samples) if matrix else self._measure(samples.norms, samples.coordinates)
         if isinstance(progress, Status):
-            self._problems.append(progress)
-            self._rows.append(_nothing(layer.name, progress))
-            return
-        if matrix:
-            self._parts[layer.name] = progress
-        elif self._spectral is None:
-            self._parts[layer.name] = progress.scaled(layer.numel / samples.coordinates.index.size)
-        self._rows += self._wanted(layer.name, progress, lambda arm: _suits(arm, layer))
+            return Judged(layer.name, (_nothing(layer.name, progress),), progress, None)
+        part = progress if matrix else None
+        if self._spectral is None:
+            part = progress.scaled(layer.numel / samples.coordinates.index.size)
+        return Judged(
+            layer.name, tuple(self._wanted(layer.name, progress, lambda arm: _suits(arm, layer))), Status.OK, part
+        )
+
+    def add(self, judged: Judged) -> None:
+        """Add a layer to the model.
+
+        Args:
+            judged: by these ladders, or others of the same settings.
+        """
+        self._rows += judged.rows
+        if judged.problem is not Status.OK:
+            self._problems.append(judged.problem)
+        if judged.part is not None:
+            self._parts[judged.layer] = judged.part
 
     def rows(self) -> list[Evidence]:
         """Rank the whole model first, then layer by layer, with p-values adjusted for the number of layers."""

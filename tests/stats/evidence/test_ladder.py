@@ -16,7 +16,7 @@ REMEDIES = set(dict.fromkeys(arm.remedy for arm in ARMS))
 def _rows(layers: dict[Layer, LayerSamples], arms: tuple[Arm, ...] = ARMS) -> list[Evidence]:
     ladders = Ladders(sgd(), arms)
     for layer, samples in layers.items():
-        ladders.add(layer, samples)
+        ladders.add(ladders.judge(layer, samples))
     return ladders.rows()
 
 
