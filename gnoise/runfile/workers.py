@@ -29,8 +29,11 @@ def workers_for(layers: int) -> int:
     Args:
         layers: of the run.
     """
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, min(cores, _MOST, layers // _LAYERS_EACH))
+    return max(1, min(_cores(), _MOST, layers // _LAYERS_EACH))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def find_layers(run: Run, remedies: Sequence[str] | None, workers: int) -> list[LayerFindings]:
