@@ -32,7 +32,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("count", "remedies"), [(2, None), (9, CLIP)])
+@pytest.mark.parametrize(("count", "remedies"), [(2, None), (7, CLIP)])
 def test_any_number_of_workers_finds_the_same(collected: Path, count: int, remedies: tuple[str, ...] | None) -> None:
     with open_run(collected) as run:
         assert find_all(run, remedies, count) == find_all(run, remedies, 1)
