@@ -59,11 +59,17 @@ def launched_seconds(call: Callable[[], object], *, repeats: int = 50) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def copy_bandwidth() -> float:
-    """Copy half a gigabyte on the device: bytes a second, read and written counted."""
-    numel = (1 << 29) if CUDA else (1 << 18)
-    pairs = [[torch.randn(numel // 4, device=DEVICE) for _ in range(2)] for _ in range(2)]
-    return 2.0 * numel / seconds([lambda a=a, b=b: b.copy_(a) for a, b in pairs])
+def copy_bandwidth(numel: int = 1 << 27) -> float:
+    """Copy float32 numbers on the device, by its copy engine and by a kernel; the faster's bytes a second, both ways.
+
+    Args:
+        numel: numbers; half a gigabyte of them unless said.
+    """
+    numel = numel if CUDA else min(numel, 1 << 16)
+    pairs = [[torch.randn(numel, device=DEVICE) for _ in range(2)] for _ in range(max(2, copies_for(4 * numel)))]
+    by_engine = seconds([lambda a=a, b=b: b.copy_(a) for a, b in pairs])
+    by_kernel = seconds([lambda a=a, b=b: torch.mul(a, 1.0, out=b) for a, b in pairs])
+    return 8.0 * numel / min(by_engine, by_kernel)
 
 
 def _wall(calls: Sequence[Callable[[], object]]) -> float:

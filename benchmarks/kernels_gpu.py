@@ -5,8 +5,9 @@
 
 Needs torch and Triton; Liger is measured where it is installed. Times are medians of graph replays over inputs that no
 cache holds. "of copy" is the bytes that must move (x and the output's gradient read, dx written) over the time,
-whatever a version really moves, as a share of what a plain copy reaches on the same card; the other columns are our
-time over theirs. Without a GPU, --quick rehearses everything at tiny sizes, and no table says more than "not yet
+whatever a version really moves, as a share of what a plain copy of half a gigabyte reaches on the same card, by its
+copy engine or by a kernel, whichever is faster; "same size": of a copy that moves as many bytes. The other columns are
+our time over theirs. Without a GPU, --quick rehearses everything at tiny sizes, and no table says more than "not yet
 measured".
 """
 
@@ -48,7 +49,7 @@ NORM_SHAPES = {
     "Llama 70B": (2, 4096, 8192),
 }
 OTHERS = ("torch", "torch.compile", "Liger")
-COLUMNS = ("what", "shape", "ms", "of copy", *(f"/ {other}" for other in OTHERS), "bar holds")
+COLUMNS = ("what", "shape", "ms", "of copy", "same size", *(f"/ {other}" for other in OTHERS), "bar holds")
 EPS = 1e-5
 OF_COPY = 0.85
 """The bar."""
@@ -158,12 +159,14 @@ def norm_speed(report: Report, bandwidth: float, *, quick: bool) -> None:
             except RuntimeError as error:
                 print(f"   {version}: {str(error).splitlines()[0]}")
         ours, least = times["gnoise"], 3 * x.nbytes
+        same_size = least / ours / copy_bandwidth(least // 8)
         report.details[f"{kind}, {name}"] = {
             version: {"seconds": found, "of copy": least / found / bandwidth} for version, found in times.items()
         }
         of_copy, beside = least / ours / bandwidth, {k: ours / found for k, found in times.items() if k != "gnoise"}
         holds = of_copy >= OF_COPY and beside.get("torch", 0.0) <= 1.0
-        report.add(Result(f"{kind} backward", f"{name} {_shape(shape)} bf16", 1e3 * ours, of_copy, beside, holds))
+        shape_of = f"{name} {_shape(shape)} bf16"
+        report.add(Result(f"{kind} backward", shape_of, 1e3 * ours, of_copy, beside, holds, same_size))
 
 
 def other_speed(report: Report, bandwidth: float, *, quick: bool) -> None:
@@ -206,18 +209,18 @@ def tune(report: Report, bandwidth: float) -> None:
         shape = NORM_SHAPES[name]
         x, g, w = _norm_inputs(shape, torch.bfloat16)
         sets = [(x, g), *((x.clone(), g.clone()) for _ in range(copies_for(2 * x.nbytes) - 1))]
-        for tile, stages, warps in itertools.product((1024, 2048, 4096), (1, 2, 3, 4), (8, 16, 32)):
+        for tile, turns, warps in itertools.product((1024, 2048, 4096, 8192), (2, 3, 4), (8, 16, 32)):
             norm_launch.plan_programs.cache_clear()
             with (
-                patch.object(norm_launch, "_tile", lambda block, tile=tile: max(block, tile)),
-                patch.object(norm_launch, "_STAGES", stages),
+                patch.object(norm_launch, "_tile", lambda block, _, tile=tile: max(block, tile)),
+                patch.object(norm_launch, "stages", lambda *_, turns=turns: turns),
                 patch.object(norm_launch, "_WARPS", warps),
             ):
                 took = seconds(
                     [lambda x=x, g=g, w=w: layer_norm_backward(g, x, w, w, eps=EPS) for x, g in sets], repeats=5
                 )
             share = 3 * x.nbytes / took / bandwidth
-            found.setdefault(name, {})[f"tile {tile}, stages {stages}, warps {warps}"] = share
+            found.setdefault(name, {})[f"tile {tile}, stages {turns}, warps {warps}"] = share
         norm_launch.plan_programs.cache_clear()
         best = max(found[name], key=lambda key: found[name][key])
         print(f"  {name}: best of copy {found[name][best]:.3f} with {best}", flush=True)
@@ -308,7 +311,7 @@ def _norm_errors(shape: tuple[int, ...], dtype: torch.dtype, centered: bool) -> 
 def _row(result: Result) -> tuple[Cell, ...]:
     beside = tuple(result.beside.get(other) for other in OTHERS)
     holds = None if result.holds is None else ("yes" if result.holds else "no")
-    return result.what, result.shape, result.milliseconds, result.of_copy, *beside, holds
+    return result.what, result.shape, result.milliseconds, result.of_copy, result.same_size, *beside, holds
 
 
 def _shape(shape: Sequence[int]) -> str:

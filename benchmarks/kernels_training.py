@@ -34,6 +34,7 @@ class Result:
         of_copy: bytes that must move over time, over a plain copy's.
         beside: ratios to other ways, by their names; below 1 is better.
         holds: whether the bar does.
+        same_size: as ``of_copy``, of a copy that moves as many bytes.
     """
 
     what: str
@@ -42,12 +43,25 @@ class Result:
     of_copy: float | None = None
     beside: Mapping[str, float] = field(default_factory=dict)
     holds: bool | None = None
+    same_size: float | None = None
 
 
-def training_step(*, quick: bool, compiled: bool = False) -> Iterator[Result]:
+def training_step(*, quick: bool) -> Iterator[Result]:
+    """Time steps that Python can hardly keep up with, and steps that keep the GPU busy."""
+    for sequences in (8, 32):
+        yield from _training_step(sequences, quick=quick, compiled=False)
+
+
+def compiled_step(*, quick: bool) -> Iterator[Result]:
+    """Time compiled steps; compiling takes its time."""
+    for sequences in (8, 32):
+        yield from _training_step(sequences, quick=quick, compiled=True)
+
+
+def _training_step(sequences: int, *, quick: bool, compiled: bool) -> Iterator[Result]:
     """Time steps in turns: bf16 autocast, fused AdamW, the norms taken after every step."""
-    print(f"training step{', compiled' if compiled else ''}", flush=True)
-    model, tokens = _gpt(quick), _tokens(quick)
+    print(f"training step of {sequences}{', compiled' if compiled else ''}", flush=True)
+    model, tokens = _gpt(quick), _tokens(quick, sequences)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=CUDA)
     bare = torch.compile(model) if compiled and CUDA else model
 
@@ -80,16 +94,11 @@ def training_step(*, quick: bool, compiled: bool = False) -> Iterator[Result]:
     yield Result(what, shape, 1e3 * fused, None, {"torch": ratio}, ratio <= BAR_STEP)
 
 
-def compiled_step(*, quick: bool) -> Iterator[Result]:
-    """Time compiled steps; compiling takes its time."""
-    yield from training_step(quick=quick, compiled=True)
-
-
 def whole_profile(*, quick: bool) -> Iterator[Result]:
     """Time a whole profile, analysis and run file included, beside plain passes over as many examples."""
     print("whole profile", flush=True)
     model, tokens = _gpt(quick), _tokens(quick).cpu()
-    draws = 16
+    draws = 16 if quick else 64  # as many as a profile makes unless told otherwise
 
     def loss(module: torch.nn.Module, batch: Batch) -> Tensor:
         assert isinstance(batch, Tensor)
@@ -135,8 +144,8 @@ def whole_profile(*, quick: bool) -> Iterator[Result]:
 
 
 STAGES: dict[str, Callable[..., Iterator[Result]]] = {
-    "training step": training_step,
     "whole profile": whole_profile,
+    "training step": training_step,
     "compiled training step": compiled_step,
 }
 
@@ -147,8 +156,8 @@ def _gpt(quick: bool) -> GPT:
     return GPT(small if quick else GPTConfig()).to(DEVICE)
 
 
-def _tokens(quick: bool) -> Tensor:
-    shape = (2, 17) if quick else (8, 1025)
+def _tokens(quick: bool, sequences: int = 8) -> Tensor:
+    shape = (2, 17) if quick else (sequences, 1025)
     return torch.randint(0, 64 if quick else 50304, shape, device=DEVICE)
 
 

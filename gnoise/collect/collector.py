@@ -14,6 +14,7 @@ from gnoise.collect.followed import Followed, follow
 from gnoise.collect.layers import Parameter
 from gnoise.collect.matrices import MatrixNumbers, matrix_numbers, matrix_sample
 from gnoise.collect.scale import CoordinateScale
+from gnoise.collect.singular import bidiagonalise
 from gnoise.collect.sketching import SketchCounter, median_magnitude
 from gnoise.collect.trajectory import Trajectory
 from gnoise.collect.workload import Workload, move
@@ -25,6 +26,8 @@ BLOCKS = 8
 """Every run's draws are kept in eight blocks: intervals come from comparing them."""
 COORDINATES = 1024
 _NONFINITE_IN_A_ROW = 10
+_SMALL = 1 << 14
+"""Entries of a tensor on a GPU up to which it is reduced on the CPU."""
 
 Block = tuple[DrawSample, dict[str, LayerSamples]]
 
@@ -109,9 +112,12 @@ class Collector:
             torch.manual_seed(self._seed)
             self._engine.check(first)
             stream = self._workload.batches(self._examples, self._seed)
-            with self._trajectory.attached(self._engine.differentiate) as advance:
-                for block in range(BLOCKS):
-                    yield self._block(stream, advance, on_draw, learning=block < BLOCKS // 2)
+            try:
+                with self._trajectory.attached(self._engine.differentiate) as advance:
+                    for block in range(BLOCKS):
+                        yield self._block(stream, advance, on_draw, learning=block < BLOCKS // 2)
+            finally:
+                bidiagonalise.clear()
 
     def _block(
         self,
@@ -131,8 +137,8 @@ class Collector:
             skipped += lost
             draws.append(draw)
             ids.append(example_ids)
-            for row, layer in enumerate(self._layers):
-                layer.add(draw.example_sq_norms[row], learning=learning)
+            for layer, grad, sq_norms in zip(self._layers, self._gradients(), draw.example_sq_norms, strict=True):
+                layer.add(grad, sq_norms, learning=learning)
             on_draw()
         sample = DrawSample(
             example_ids=np.stack(ids),
@@ -142,6 +148,22 @@ class Collector:
         )
         model_sq_norms = np.sum([layer.draw_sq_norms for layer in self._layers], axis=0)
         return sample, {layer.name: layer.take(sample.example_weights, model_sq_norms) for layer in self._layers}
+
+    def _gradients(self) -> Iterator[Tensor]:
+        """Hand out the draw that stands in ``.grad``; whoever takes it may keep it.
+
+        From a GPU small tensors come in one copy: there the launches of their reductions would cost more than those of
+        the large.
+        """
+        flat = [_gradient(p).reshape(-1) for p in self._parameters if _goes_to_host(p.tensor)]
+        fetched = iter(torch.cat(flat).cpu().split([len(x) for x in flat]) if flat else ())
+        for parameter in self._parameters:
+            tensor = parameter.tensor
+            if _goes_to_host(tensor):
+                yield next(fetched).view(tensor.shape)
+            else:
+                grad, tensor.grad = _gradient(parameter), None  # handed over, not copied: the next draw gets its own
+                yield grad
 
     def _finite_draw(self, stream: Iterator[tuple[object, np.ndarray]]) -> tuple[Draw, np.ndarray, int]:
         """Take the next draw whose loss and gradients are finite; count those passed over."""
@@ -185,7 +207,8 @@ class _LayerCollector:
         self._second_moment = (
             None if second_moment is None else second_moment.reshape(-1)[self._index].numpy(force=True)
         )
-        self._index_on_device = torch.from_numpy(self._index).to(self._tensor.device)
+        on_host = _goes_to_host(self._tensor)
+        self._index_on_device = torch.from_numpy(self._index).to("cpu" if on_host else self._tensor.device)
         self._generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
         self._scale_pairs = scale_pairs
         self._scale = CoordinateScale(numel, self._tensor.shape[-1] if self._tensor.ndim > 1 else 1)
@@ -197,12 +220,9 @@ class _LayerCollector:
         self._sum: Tensor | None = None
         self._parts = _BlockParts([], [], [], [])
 
-    def add(self, example_sq_norms: np.ndarray, *, learning: bool) -> None:
-        """Take the draw that stands in ``.grad``; every second one closes a pair."""
-        if self._tensor.grad is None:
-            raise RuntimeError(f"no gradient for {self.name}")
+    def add(self, grad: Tensor, example_sq_norms: np.ndarray, *, learning: bool) -> None:
+        """Take a draw, in float32 and for good; every second one closes a pair."""
         self._learning = learning
-        grad = self._tensor.grad.detach().to(torch.float32)
         flat = grad.reshape(-1)
         self._parts.example_sq_norms.append(example_sq_norms)
         self._parts.draw_sq_norms.append(_sq_norm(flat))
@@ -212,7 +232,6 @@ class _LayerCollector:
         self._sum = grad.clone() if self._sum is None else self._sum.add_(grad)
         if self._first is None:
             self._first = grad
-            self._tensor.grad = None  # kept, not copied: the next draw gets a buffer of its own
         else:
             noise = self._first.sub_(grad).mul_(math.sqrt(0.5))
             self._first = None
@@ -273,6 +292,17 @@ class _LayerCollector:
                     noise.flatten(1), median_magnitude=median, generator=self._generator, permute=first_of_block
                 )
             )
+
+
+def _goes_to_host(tensor: Tensor) -> bool:
+    return tensor.device.type != "cpu" and tensor.numel() <= _SMALL
+
+
+def _gradient(parameter: Parameter) -> Tensor:
+    grad = parameter.tensor.grad
+    if grad is None:
+        raise RuntimeError(f"no gradient for {parameter.layer.name}")
+    return grad.detach().to(torch.float32)
 
 
 def _sides(tensor: Tensor) -> tuple[int, int]:

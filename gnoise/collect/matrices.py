@@ -132,7 +132,7 @@ def _permuted(noise_MN: Tensor, generator: torch.Generator) -> Tensor:
     """
 
     def mixed(lines: Tensor) -> Tensor:
-        return lines.index_select(0, torch.randperm(len(lines), generator=generator).to(lines.device))
+        return lines.index_select(0, _random_order(len(lines), lines.device, generator))
 
     flat = noise_MN.reshape(-1)
     if flat.numel() < _MANY:
@@ -140,6 +140,14 @@ def _permuted(noise_MN: Tensor, generator: torch.Generator) -> Tensor:
     whole = flat.numel() // _CHUNK * _CHUNK
     chunks = mixed(mixed(flat[:whole].view(-1, _CHUNK)).T.reshape(-1, _CHUNK))
     return torch.cat([chunks.reshape(-1), flat[whole:]]).view(noise_MN.shape)
+
+
+def _random_order(count: int, device: torch.device, generator: torch.Generator) -> Tensor:
+    """Shuffle numbers where they are needed, millions of them: a GPU does so from a seed of its own."""
+    if device.type == "cpu":
+        return torch.randperm(count, generator=generator)
+    seed = int(torch.randint(1 << 62, (), generator=generator))
+    return torch.randperm(count, generator=torch.Generator(device).manual_seed(seed), device=device)
 
 
 def _coherent_fourth(winsorised_MN: Tensor, energy_MN: Tensor, generator: torch.Generator) -> float:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gnoise.collect.replayed import Replayed
 from gnoise.stats.spectrum import BLOCK_LONG, BLOCK_SHORT, EXACT_SIDE, bulk_scale
 
 _STEPS = 20
@@ -91,12 +92,21 @@ def golub_kahan(
     References:
         Golub & Kahan 1965, SIAM J. Numer. Anal. 2(2).
     """
+    start_N = torch.randn(noise_MN.shape[1], generator=generator).to(noise_MN)
+    left_KM, right_KN, diagonal_K, beside_K = bidiagonalise(noise_MN, start_N)
+    small_KK = (torch.diag(diagonal_K) + torch.diag(beside_K[:-1], 1)).cpu()
+    left_KK, sigmas_K, right_KK = torch.linalg.svd(small_KK)
+    left_M, right_N = left_KK[:, 0].to(noise_MN) @ left_KM, right_KK[0].to(noise_MN) @ right_KN
+    return float(sigmas_K[0]), _unit(left_M), _unit(right_N)
+
+
+def _bidiagonalise(noise_MN: Tensor, start_N: Tensor) -> tuple[Tensor, ...]:
+    """Make the bases as rows, the diagonal and what stands beside it."""
     steps = min(_STEPS, *noise_MN.shape)
     left_KM = noise_MN.new_zeros(steps, noise_MN.shape[0])
     right_KN = noise_MN.new_zeros(steps, noise_MN.shape[1])
     diagonal_K, beside_K = noise_MN.new_zeros(steps), noise_MN.new_zeros(steps)
     tiny = torch.finfo(noise_MN.dtype).tiny
-    start_N = torch.randn(noise_MN.shape[1], generator=generator).to(noise_MN)
     next_N = start_N / torch.linalg.vector_norm(start_N)
     for k in range(steps):
         right_KN[k] = next_N
@@ -108,10 +118,11 @@ def golub_kahan(
         new_N -= (right_KN[: k + 1] @ new_N) @ right_KN[: k + 1]
         beside_K[k] = torch.linalg.vector_norm(new_N)
         next_N = new_N / beside_K[k].clamp(min=tiny)
-    small_KK = (torch.diag(diagonal_K) + torch.diag(beside_K[:-1], 1)).cpu()
-    left_KK, sigmas_K, right_KK = torch.linalg.svd(small_KK)
-    left_M, right_N = left_KK[:, 0].to(noise_MN) @ left_KM, right_KK[0].to(noise_MN) @ right_KN
-    return float(sigmas_K[0]), _unit(left_M), _unit(right_N)
+    return left_KM, right_KN, diagonal_K, beside_K
+
+
+bidiagonalise = Replayed(_bidiagonalise)
+"""Some 300 launches a matrix; whoever collects clears it at the end."""
 
 
 def _top_vector(

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float32, Int
 from torch import Tensor
 
+from gnoise.kernels import sketch
 from gnoise.records import Sketch
 
 _SHIFT = 15
@@ -17,6 +18,8 @@ _OCTAVE = 256
 _EXPONENTS = 256
 _FEW = 1 << 12
 """Values; for fewer, going through all 131,072 buckets takes longer than sorting them by octave."""
+_MANY = 1 << 20
+"""Values on a GPU; for fewer, a kernel's launch and its copies of the buckets take longer than torch's own passes."""
 _PLUS_ZERO, _MINUS_ZERO = 0, torch.iinfo(torch.int32).min
 
 
@@ -69,9 +72,13 @@ class SketchCounter:
 
 def count(values: Float32[Tensor, "..."]) -> Counted:
     """Count a tensor's values by the leading 17 bits of their float32 pattern."""
+    if values.device.type != "cpu" and values.numel() >= _MANY:
+        return count_on_device(values)
     bits = values.detach().reshape(-1).view(torch.int32)
     buckets = torch.bitwise_right_shift(bits, _SHIFT).bitwise_and_(_BUCKETS - 1)
-    octaves, by_octave = (_sparse if buckets.numel() < _FEW else _dense)(buckets)
+    octaves, by_octave = (
+        _sparse(buckets) if buckets.numel() < _FEW else _octaves(torch.bincount(buckets, minlength=_BUCKETS))
+    )
     zeros = 0
     for octave, pattern in ((0, _PLUS_ZERO), (_EXPONENTS, _MINUS_ZERO)):
         row = np.flatnonzero(octaves == octave)
@@ -83,11 +90,17 @@ def count(values: Float32[Tensor, "..."]) -> Counted:
     return Counted(octaves[occurs], by_octave[occurs], zeros)
 
 
-def _dense(buckets: Int[Tensor, " values"]) -> tuple[Int[np.ndarray, " octaves"], Int[np.ndarray, "octaves 256"]]:
-    """Count every bucket there is, and keep the octaves that occur."""
-    by_octave = torch.bincount(buckets, minlength=_BUCKETS).numpy(force=True).reshape(-1, _OCTAVE)
-    octaves = np.flatnonzero(by_octave.any(1))  # thirty times faster than looking for single buckets
-    return octaves, by_octave[octaves]
+def count_on_device(values: Float32[Tensor, "..."]) -> Counted:
+    """Count in one pass over the values, where they are."""
+    (counts, zeros), _ = sketch(values)
+    return Counted(*_octaves(counts), int(zeros))
+
+
+def _octaves(counts: Int[Tensor, " buckets"]) -> tuple[Int[np.ndarray, " octaves"], Int[np.ndarray, "octaves 256"]]:
+    """Keep the octaves that occur: thirty times faster than looking for single buckets, and few to fetch."""
+    by_octave = counts.view(-1, _OCTAVE)
+    octaves = by_octave.any(1).nonzero().squeeze(1)
+    return octaves.numpy(force=True), by_octave[octaves].numpy(force=True)
 
 
 def _sparse(buckets: Int[Tensor, " values"]) -> tuple[Int[np.ndarray, " octaves"], Int[np.ndarray, "octaves 256"]]:

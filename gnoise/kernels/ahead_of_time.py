@@ -10,11 +10,14 @@ from typing import Any
 
 from gnoise.errors import UserError
 from gnoise.kernels.entrywise_remedies import RULES
-from gnoise.kernels.norm_launch import WIDEST, plan_programs
+from gnoise.kernels.norm_launch import WIDEST, plan_programs, stages
 
 CAPABILITIES = (80, 90)
 """Compute capabilities, times ten: A100, and H100 or H200."""
 _H100_PROCESSORS = 132
+_SHARED = 164 << 10
+"""Bytes of shared memory of an A100's multiprocessor."""
+_BYTES = {"fp32": 4, "bf16": 2}
 _STRIDES = ("grad_example", "grad_token", "x_example", "x_token")
 _TYPES = {"fp32": "*fp32", "bf16": "*bf16"}
 
@@ -104,24 +107,26 @@ def _norm_cases() -> Iterator[Case]:
             for name, centered in (("LayerNorm", True), ("RMSNorm", False)):
                 settings = {"CENTERED": centered, "HAS_BIAS": centered, "ROWS": plan.rows, "BLOCK": plan.block}
                 multiples = ("features", "chunk", *_STRIDES) if features % 16 == 0 else ()
-                pointers = tensors | {"row_sq_norms": "*fp32"}
-                more = settings | {"ROW_IS_EXAMPLE": False, "STAGES": 2}
+                pointers = tensors | {"row_sq_norms": "*fp32", "arrivals": "*i32"}
+                more = settings | {"ROW_IS_EXAMPLE": False, "STAGES": stages(features, 2 * _BYTES[dtype], _SHARED)}
                 label = f"{name} {dtype}, {features} features"
                 yield Case(norms.norm_backward, label, pointers, more, plan.warps, ("eps",), multiples)
         for features in (2 * WIDEST - 1, 2 * WIDEST):
-            yield from _wide_cases(features, f"LayerNorm {dtype}, {features} features", tensors)
-    sums = dict.fromkeys(("partials", "totals", "sq_parts"), "*fp32")
+            yield from _wide_cases(features, dtype, tensors)
+    sums = dict.fromkeys(("partials", "totals", "sq_parts", "sq_norms"), "*fp32") | {"arrivals": "*i32"}
     tile = {"EXAMPLES": 8, "CHUNKS": 16, "COLS": 32}
     yield Case(norms.reduce_partials, "sums and norms of both", sums, tile, 4, (), ("features",))
 
 
-def _wide_cases(features: int, label: str, tensors: Mapping[str, str]) -> Iterator[Case]:
+def _wide_cases(features: int, dtype: str, tensors: Mapping[str, str]) -> Iterator[Case]:
     from gnoise.kernels.programs import norms  # noqa: PLC0415, RUF100
 
+    label = f"LayerNorm {dtype}, {features} features"
     plan = plan_programs(8, 1024, features, _H100_PROCESSORS)
-    pointers = {**tensors, "statistics": "*fp32"}
+    pointers = {**tensors, "statistics": "*fp32", "arrivals": "*i32"}
     of_rows = {name: pointers[name] for name in ("grad", "x", "weight", "statistics")}
-    settings = {"CENTERED": True, "HAS_BIAS": True, "ROWS": plan.rows, "BLOCK": plan.block, "STAGES": 2}
+    settings = {"CENTERED": True, "HAS_BIAS": True, "ROWS": plan.rows, "BLOCK": plan.block}
+    settings["STAGES"] = stages(features, 2 * _BYTES[dtype], _SHARED)
     multiples = ("features", *_STRIDES) if features % 16 == 0 else ()
     yield Case(norms.row_statistics, label, of_rows, {"CENTERED": True, "BLOCK": 2048}, 8, ("eps",), multiples)
     yield Case(norms.wide_norm_backward, label, pointers, settings, plan.warps, (), (*multiples, "chunk"))

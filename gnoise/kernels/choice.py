@@ -61,6 +61,14 @@ def multiprocessors(device: torch.device) -> int:
 
 
 @cache
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that the programs of a multiprocessor have; the interpreter gets an H100's."""
+    if device.type != "cuda":
+        return 228 << 10
+    return torch.cuda.get_device_properties(device).shared_memory_per_multiprocessor
+
+
+@cache
 def _lacking(device: torch.device) -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed"

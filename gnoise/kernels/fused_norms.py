@@ -1,4 +1,5 @@
 """Per-example gradient norms of a model's norm layers out of ordinary training steps, by their own backward pass."""
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
 import itertools
 import types
@@ -87,7 +88,7 @@ class FusedNorms:
             UserError: a layer was used twice in one pass (its sums belong together), layers disagree on the number of
                 examples (some see tokens of several along their first axis), or the weights do not fit.
         """
-        found: dict[str, Tensor] = {}
+        found: dict[tuple[str, ...], Tensor] = {}
         for recorder in self._patched.values():
             if not recorder.sq_norms:
                 continue
@@ -98,8 +99,8 @@ class FusedNorms:
                     f"expected every norm layer to be used once in a step, got {recorder.names[0]!r} more often; "
                     "try gnoise.collect.per_example, which adds its uses up"
                 )
-            found |= dict(zip(recorder.names, torch.cat(each, 1), strict=True))
-        counts = {len(norms): name for name, norms in found.items()}
+            found[recorder.names] = torch.cat(each, 1) if len(each) > 1 else each[0]
+        counts = {sq_norms.shape[1]: names[0] for names, sq_norms in found.items()}
         if len(counts) > 1:
             (few, one), (many, other), *_ = sorted(counts.items())
             raise UserError(
@@ -107,9 +108,13 @@ class FusedNorms:
                 f"{other!r}; try gnoise.collect.per_example, which finds the axis"
             )
         if not found:
-            return found
-        weights = _weights(example_weights, next(iter(counts))) * loss_scale
-        return {name: norms / _squared(weights, norms) for name, norms in found.items()}
+            return {}
+        units = _per_unit_weight(list(found.values()), example_weights, loss_scale)
+        return {
+            name: sq_norms_E
+            for names, sq_norms_KE in zip(found, units, strict=True)
+            for name, sq_norms_E in zip(names, sq_norms_KE.unbind(), strict=True)
+        }
 
     def remove(self) -> None:
         """Give every module its own forward pass back; nothing of the patch stays."""
@@ -223,7 +228,9 @@ class _Norm(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         x, weight, bias, key = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
         eps, centered, offset = ctx.settings  # pyright: ignore[reportAttributeAccessIssue]
-        dx, grads = _recorded_backward(grad, x, weight, bias is not None, key, eps, centered, offset)
+        # To a compiler it is one operation; without one, going through torch's dispatcher would only cost time.
+        differentiate = _recorded_backward if torch.compiler.is_compiling() else _differentiate
+        dx, grads = differentiate(grad, x, weight, bias is not None, key, eps, centered, offset)
         dbias = grads[1].to(bias.dtype).view(bias.shape) if bias is not None else None
         return dx, grads[0].to(weight.dtype).view(weight.shape), dbias, None, None, None, None, None
 
@@ -232,10 +239,14 @@ class _Norm(torch.autograd.Function):
 def _recorded_backward(
     grad: Tensor, x: Tensor, weight: Tensor, has_bias: bool, key: Tensor, eps: float, centered: bool, offset: float
 ) -> tuple[Tensor, Tensor]:
-    """Differentiate a norm: dx and (kinds, features); leave its per-example norms with the module's recorder.
+    """Do it as one operation, which a compiler may neither look into nor capture in a CUDA graph."""
+    return _differentiate(grad, x, weight, has_bias, key, eps, centered, offset)
 
-    One operation to a compiler, which may neither look into it nor capture it in a CUDA graph.
-    """
+
+def _differentiate(
+    grad: Tensor, x: Tensor, weight: Tensor, has_bias: bool, key: Tensor, eps: float, centered: bool, offset: float
+) -> tuple[Tensor, Tensor]:
+    """Differentiate a norm: dx and (kinds, features); leave its per-example norms with the module's recorder."""
     weight = weight if offset == 0.0 else weight.float() + offset
     if choose(x, grad, weight) is Backend.TRITON:
         rows = as_rows(grad, x, weight, None, eps, None)
@@ -253,7 +264,7 @@ def _recorded_backward(
     recorder = _RECORDERS.get(int(key))
     if recorder is not None:
         recorder.sq_norms.append(sq_norms)
-        recorder.passes.append(torch._C._current_graph_task_id())  # pyright: ignore[reportPrivateUsage]
+        recorder.passes.append(torch._C._current_graph_task_id())
     return dx, grads
 
 
@@ -266,16 +277,15 @@ def _recorded_backward_shapes(
     return torch.empty(x.shape, dtype=x.dtype, device=x.device), x.new_empty(shape, dtype=sums)
 
 
-def _weights(example_weights: Tensor | None, examples: int) -> Tensor:
+def _per_unit_weight(found: list[Tensor], example_weights: Tensor | None, loss_scale: float) -> list[Tensor]:
+    """Divide norms of shape (kinds, examples) by the squared weights; all layers at once where one number does."""
+    examples = found[0].shape[1]
     if example_weights is None:
-        return torch.tensor(1.0 / max(1, examples))
+        return list(torch._foreach_mul(found, (examples / loss_scale) ** 2))
     if example_weights.shape != (examples,):
         raise UserError(
             f"expected one weight for each of {examples} examples, got shape {tuple(example_weights.shape)}; "
             "try example_weights=None"
         )
-    return example_weights
-
-
-def _squared(weights: Tensor, like: Tensor) -> Tensor:
-    return (weights.to(like.device) if weights.ndim else weights).to(like.dtype).square()
+    weights = example_weights * loss_scale
+    return [sq_norms / weights.to(sq_norms).square() for sq_norms in found]

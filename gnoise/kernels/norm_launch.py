@@ -9,14 +9,18 @@ import torch
 from torch import Tensor
 
 from gnoise.errors import UserError
-from gnoise.kernels.choice import multiprocessors
+from gnoise.kernels.choice import multiprocessors, shared_memory
 
 WIDEST = 8192
 """Features of a row that one program still holds in registers."""
 _WIDE_BLOCK = 1024
 """Features that a program takes of a row too wide for it."""
-_STAGES = 2
-"""Loads in flight: those of this turn and of the next."""
+_TILE = 8192
+"""Values of a tensor that the programs of one multiprocessor take in a turn."""
+_SUMS = 16 << 10
+"""Bytes of shared memory that sums over rows take, and more."""
+_ARRIVALS = 128
+"""Counters for programs: one for each band of examples and kind."""
 _WARPS = 16
 """Warps a multiprocessor holds at 128 registers a thread."""
 _OVERHEAD = 4
@@ -150,7 +154,9 @@ def run_norm_backward(rows: Rows, *, eps: float, centered: bool, has_bias: bool)
     plan = plan_programs(*shape, features, multiprocessors(x.device))
     partials = x.new_empty((shape[0], plan.chunks, kinds, features), dtype=torch.float32)
     row_sq_norms = x.new_empty((kinds, examples if one_each else 0), dtype=torch.float32)
+    arrivals = torch.empty(_ARRIVALS, dtype=torch.int32, device=x.device)
     settings = {"CENTERED": centered, "HAS_BIAS": has_bias, "ROWS": plan.rows, "BLOCK": plan.block}
+    settings["STAGES"] = stages(features, x.element_size() + grad.element_size(), shared_memory(x.device))
     with torch.cuda.device_of(x):
         if wide:
             statistics = x.new_empty((examples * tokens, 4), dtype=torch.float32)
@@ -158,15 +164,15 @@ def run_norm_backward(rows: Rows, *, eps: float, centered: bool, has_bias: bool)
                 grad, x, weight, statistics, tokens, features, eps, *strides, CENTERED=centered, BLOCK=2048, num_warps=8
             )
             norms.wide_norm_backward[(*_grid(partials), -(-features // plan.block))](
-                grad, x, weight, dx, partials, statistics, tokens, features, plan.chunk, *strides,
-                **settings, STAGES=_STAGES, num_warps=plan.warps,
+                grad, x, weight, dx, partials, statistics, arrivals, tokens, features, plan.chunk, *strides,
+                **settings, num_warps=plan.warps,
             )  # fmt: skip
         else:
             norms.norm_backward[_grid(partials)](
-                grad, x, weight, dx, partials, row_sq_norms, shape[1], features, plan.chunk, eps, *strides,
-                **settings, ROW_IS_EXAMPLE=one_each, STAGES=_STAGES, num_warps=plan.warps,
+                grad, x, weight, dx, partials, row_sq_norms, arrivals, shape[1], features, plan.chunk, eps, *strides,
+                **settings, ROW_IS_EXAMPLE=one_each, num_warps=plan.warps,
             )  # fmt: skip
-        grads, sq_norms = _reduced(partials)
+        grads, sq_norms = _reduced(partials, arrivals)
     return Sums(dx, grads, row_sq_norms if one_each else sq_norms)
 
 
@@ -188,7 +194,7 @@ def plan_programs(examples: int, tokens: int, features: int, processors: int) ->
     block = 1 << (features - 1).bit_length()
     if is_wide(features):
         block = _WIDE_BLOCK
-    rows = max(1, min(_tile(block) // block, 1 << (tokens - 1).bit_length()))
+    rows = max(1, min(_tile(block, features) // block, 1 << (tokens - 1).bit_length()))
     # Values that must be loaded one by one take an address register each: fewer of them a thread.
     of_thread = 16 if features % 16 == 0 else 8
     warps = min(_WARPS, max(1, rows * block // (32 * of_thread)))
@@ -205,7 +211,7 @@ def plan_programs(examples: int, tokens: int, features: int, processors: int) ->
     return Plan(rows, block, warps, chunk, -(-tokens // chunk))
 
 
-def _tile(block: int) -> int:
+def _tile(block: int, features: int) -> int:
     """Choose how many values a program takes at a time.
 
     Two rows, each spread over all warps with eight values a thread: where warps share rows out among themselves, the
@@ -214,10 +220,27 @@ def _tile(block: int) -> int:
     """
     if block <= 64:
         return 2048
-    return min(max(512, 2 * block), max(4096, block))
+    return min(max(512, 2 * block), max(_TILE if features % 16 == 0 else _TILE // 2, block))
 
 
-def _reduced(partials: Tensor) -> tuple[Tensor, Tensor]:
+def stages(features: int, value_bytes: int, shared: int) -> int:
+    """Choose how many turns' loads are under way, this one's included.
+
+    Three, or four where rows are padded to a power of two, for then a turn has fewer bytes; two where shared memory
+    does not hold more, or values are loaded one by one, past it.
+
+    Args:
+        features: of a row.
+        value_bytes: of an entry of x and one of the gradient.
+        shared: bytes of shared memory of a multiprocessor.
+    """
+    if features % 16:
+        return 2
+    wanted = 3 if features & (features - 1) == 0 else 4
+    return max(2, min(wanted, 1 + (shared - _SUMS) // (_TILE * value_bytes)))
+
+
+def _reduced(partials: Tensor, arrivals: Tensor) -> tuple[Tensor, Tensor]:
     """Add programs' sums up, in an order that depends on shapes alone: (kinds, features) and (kinds, examples)."""
     from gnoise.kernels.programs import norms  # noqa: PLC0415, RUF100
 
@@ -225,16 +248,16 @@ def _reduced(partials: Tensor) -> tuple[Tensor, Tensor]:
     cols = 32
     at_once = min(8, 1 << (examples - 1).bit_length())
     chunks_at_once = min(128 // at_once, 1 << (chunks - 1).bit_length())
-    bands = min(16, -(-examples // 64))
+    bands = min(_ARRIVALS // 2, -(-examples // 64))
     group = -(-examples // bands)
     blocks = -(-features // cols)
     totals = partials.new_empty((bands, kinds, features))
-    sq_parts = partials.new_empty((kinds, blocks, examples))
+    sq_parts, sq_norms = partials.new_empty((kinds, examples, blocks)), partials.new_empty((kinds, examples))
     norms.reduce_partials[(blocks, bands, kinds)](
-        partials, totals, sq_parts, examples, chunks, features, group,
+        partials, totals, sq_parts, sq_norms, arrivals, examples, chunks, features, group,
         EXAMPLES=at_once, CHUNKS=chunks_at_once, COLS=cols, num_warps=4,
     )  # fmt: skip
-    return totals.sum(0) if bands > 1 else totals[0], sq_parts.sum(1)
+    return totals.sum(0) if bands > 1 else totals[0], sq_norms
 
 
 def _grid(partials: Tensor) -> tuple[int, int]:

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from gnoise.collect.matrices import _permuted, matrix_numbers, matrix_sample
+from gnoise.collect.replayed import Replayed
 from gnoise.collect.scale import MAX_COORDINATES, CoordinateScale
 from gnoise.collect.singular import top_singular
-from gnoise.collect.sketching import SketchCounter, count, median_magnitude
+from gnoise.collect.sketching import SketchCounter, count, count_on_device, median_magnitude
 from gnoise.stats.noise_matrix import matrix_sample as plain_sample
 from gnoise.stats.spectrum import EXACT_SIDE
 
@@ -47,6 +49,31 @@ def test_the_median_magnitude_is_read_off_the_counts(scale: float) -> None:
     assert counted.zeros == 5000
     assert median_magnitude(counted) == pytest.approx(expected, rel=5e-3)
     assert median_magnitude(count(torch.zeros(9))) == 0.0
+
+
+@pytest.mark.parametrize("many", [500, 50_000])
+def test_counting_where_the_values_are_counts_the_same(many: int) -> None:
+    values = torch.from_numpy((np.random.default_rng(0).standard_cauchy(many) * 1e-3).astype(np.float32))
+    values[:8] = torch.tensor([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-42, -1e-42, 3e38])
+    plain, fused = count(values), count_on_device(values)
+    np.testing.assert_array_equal(fused.octaves, plain.octaves)
+    np.testing.assert_array_equal(fused.counts, plain.counts)
+    assert fused.zeros == plain.zeros == 2
+
+
+def test_what_would_be_replayed_on_a_gpu_runs_as_it_is_elsewhere() -> None:
+    calls: list[Tensor] = []
+
+    def doubled(x: Tensor) -> tuple[Tensor, ...]:
+        calls.append(x)
+        return (2 * x,)
+
+    replayed = Replayed(doubled)
+    x = torch.randn(3)
+    torch.testing.assert_close(replayed(x)[0], 2 * x)
+    torch.testing.assert_close(replayed(x + 1)[0], 2 * x + 2)
+    assert len(calls) == 2
+    replayed.clear()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 7), (127, 64), (40, 200)])

@@ -29,6 +29,12 @@ def parity(kind: str) -> dict[str, list[float]]:
     return found
 
 
+def many_examples(kind: str) -> list[float]:
+    """Errors where examples are added up in several bands."""
+    case = make(kind, (150, 2, 33))
+    return errors(case, call(TRITON[kind], case))
+
+
 def wide(kind: str) -> list[float]:
     """Errors of the programs for rows too wide for registers, at a width that the interpreter can bear."""
     widest, norm_launch.WIDEST = norm_launch.WIDEST, 1024
@@ -117,6 +123,7 @@ if __name__ == "__main__":
     json.dump(
         {
             "parity": parity(kind),
+            "many_examples": many_examples(kind),
             "wide": wide(kind),
             "layouts": layouts(kind),
             "repeats": repeats(kind),

@@ -7,7 +7,7 @@ import torch
 from gnoise.errors import UserError
 from gnoise.kernels import choice, layer_norm_backward, rms_norm_backward
 from gnoise.kernels.layer_norm import layer_norm_backward_reference
-from gnoise.kernels.norm_launch import WIDEST, is_wide, plan_programs
+from gnoise.kernels.norm_launch import WIDEST, is_wide, plan_programs, stages
 from gnoise.kernels.rms_norm import rms_norm_backward_reference
 from tests.kernels.norm_cases import DTYPES, LEADING, SIZES, SUM_TOLERANCE, TOLERANCE, Case, call, errors, make
 
@@ -153,3 +153,16 @@ def test_plans_cover_all_tokens_within_the_card(features: int, examples: int, to
     if examples * tokens >= 8 * slots * plan.rows:
         waves = -(-examples * plan.chunks // slots)
         assert examples * tokens / (waves * slots * plan.chunk) > 0.6
+
+
+@pytest.mark.parametrize("shared", [100 << 10, 164 << 10, 228 << 10])
+@pytest.mark.parametrize("value_bytes", [4, 6, 8])
+def test_loads_under_way_fit_shared_memory(shared: int, value_bytes: int) -> None:
+    for features in (64, 768, 1025, 4096, 5120, WIDEST):
+        turns = stages(features, value_bytes, shared)
+        held = (turns - 1) * 8192 * value_bytes
+        assert turns >= 2
+        assert turns == 2 or held < shared
+        assert features % 16 == 0 or turns == 2
+    assert stages(4096, 4, 228 << 10) == 3
+    assert stages(5120, 4, 228 << 10) == 4

@@ -24,6 +24,12 @@ def test_triton_agrees_with_float64_at_every_size_and_rank(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_many_examples_are_added_up_in_bands(kind: str) -> None:
+    dx, *sums = found(kind)["many_examples"]
+    assert max(dx, *sums) <= SUM_TOLERANCE
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_rows_too_wide_for_registers_agree_too(kind: str) -> None:
     assert max(found(kind)["wide"]) <= 1e-6
 

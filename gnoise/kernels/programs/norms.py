@@ -4,7 +4,7 @@ With $\hat x = (x - \mu) r$ and $h = \gamma \odot g$, $dx = r (h - \hat x\, \ove
 example's $d\gamma_i = \sum_t g_t \odot \hat x_t$, $d\beta_i = \sum_t g_t$. RMSNorm has $\mu = 0$ and no $\overline{h}$.
 
 A program owns some tokens of one example and sums over them in registers; its sums go to a place of their own, and a
-second kernel adds them up in a fixed order. Nothing is added by atomics, so that every run has the same bits.
+second kernel adds them up in a fixed order. No float is added by atomics, so that every run has the same bits.
 """
 # pyright: basic
 # ruff: noqa: N803
@@ -21,6 +21,7 @@ def norm_backward(
     dx,
     partials,
     row_sq_norms,
+    arrivals,
     tokens,
     features,
     chunk,
@@ -42,6 +43,7 @@ def norm_backward(
     row's squared norms are stored here.
     """
     example, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    _clear(arrivals)
     cols = tl.arange(0, BLOCK)[None, :]
     in_row = cols < features
     w = tl.load(weight + cols, mask=in_row, other=0.0).to(tl.float32)
@@ -141,6 +143,7 @@ def wide_norm_backward(
     dx,
     partials,
     statistics,
+    arrivals,
     tokens,
     features,
     chunk,
@@ -159,6 +162,7 @@ def wide_norm_backward(
     Grid (examples, chunks, blocks of features).
     """
     example, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    _clear(arrivals)
     cols = (tl.program_id(2) * BLOCK + tl.arange(0, BLOCK))[None, :]
     in_row = cols < features
     w = tl.load(weight + cols, mask=in_row, other=0.0).to(tl.float32)
@@ -197,6 +201,8 @@ def reduce_partials(
     partials,
     totals,
     sq_parts,
+    sq_norms,
+    arrivals,
     examples,
     chunks,
     features,
@@ -208,14 +214,15 @@ def reduce_partials(
     """Add an example's chunks up, square, and add examples up, for some features of dγ or dβ.
 
     Grid (blocks of features, groups of examples, kinds). ``partials`` is (examples, chunks, kinds, features),
-    ``totals`` (groups, kinds, features), ``sq_parts`` (kinds, blocks, examples).
+    ``totals`` (groups, kinds, features), ``sq_parts`` (kinds, examples, blocks), ``sq_norms`` (kinds, examples). The
+    last program of a group and kind adds the blocks of ``sq_parts`` up; which one that is changes nothing in the sum.
     """
     block, band, kind = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    kinds = tl.num_programs(2)
+    blocks, kinds = tl.num_programs(0), tl.num_programs(2)
     cols = block * COLS + tl.arange(0, COLS)
     total = tl.zeros([EXAMPLES, COLS], dtype=tl.float32)
-    last = tl.minimum(band * group + group, examples)
-    for first in range(band * group, last, EXAMPLES):
+    begin, last = band * group, tl.minimum(band * group + group, examples)
+    for first in range(begin, last, EXAMPLES):
         rows = first + tl.arange(0, EXAMPLES)
         summed = tl.zeros([EXAMPLES, COLS], dtype=tl.float32)
         for start in range(0, chunks, CHUNKS):
@@ -224,6 +231,30 @@ def reduce_partials(
             inside = (rows < last)[:, None, None] & (part < chunks)[None, :, None] & (cols < features)[None, None, :]
             summed += tl.sum(tl.load(partials + at[:, :, None] + cols[None, None, :], mask=inside, other=0.0), axis=1)
         total += summed
-        to = sq_parts + (kind * tl.num_programs(0) + block).to(tl.int64) * examples + rows
+        to = sq_parts + (kind.to(tl.int64) * examples + rows) * blocks + block
         tl.store(to, tl.sum(summed * summed, axis=1), mask=rows < last)
     tl.store(totals + (band * kinds + kind) * features + cols, tl.sum(total, axis=0), mask=cols < features)
+    tl.debug_barrier()  # every thread has stored before the program says that it is done
+    if tl.atomic_add(arrivals + kind * tl.num_programs(1) + band, 1) == blocks - 1:
+        _add_blocks(sq_parts + kind.to(tl.int64) * examples * blocks, sq_norms + kind * examples, begin, last, blocks)
+
+
+@triton.jit
+def _add_blocks(sq_parts, sq_norms, begin, last, blocks):
+    """Sum every example's blocks, past the first-level cache, which may hold what was there before."""
+    for first in range(begin, last, 8):
+        rows = first + tl.arange(0, 8)
+        summed = tl.zeros([8], dtype=tl.float32)
+        for start in range(0, blocks, 128):
+            part = start + tl.arange(0, 128)
+            at = sq_parts + rows.to(tl.int64)[:, None] * blocks + part[None, :]
+            inside = (rows < last)[:, None] & (part < blocks)[None, :]
+            summed += tl.sum(tl.load(at, mask=inside, other=0.0, cache_modifier=".cg"), axis=1)
+        tl.store(sq_norms + rows, summed, mask=rows < last)
+
+
+@triton.jit
+def _clear(arrivals):
+    """Set the counters to zero that ``reduce_partials`` will count its programs with."""
+    if (tl.program_id(0) == 0) & (tl.program_id(1) == 0) & (tl.program_id(2) == 0):
+        tl.store(arrivals + tl.arange(0, 128), tl.zeros([128], dtype=tl.int32))
