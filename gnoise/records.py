@@ -238,7 +238,7 @@ class Evidence:
             that could be recommended for the layer, or for the model.
         gain: progress per step as a ratio to that of no remedy; ``None`` with a status.
         low: lower end of its 95% interval.
-        high: upper end.
+        high: upper end; ``None`` with a gain where only the lower one is known: ``AT_LEAST``.
         bias_floor: the gain that would be left if all noise were gone: below 1 the remedy distorts the signal. ``None``
             where noise hides it.
         batch: batch, in multiples of the present one, that buys as much; ``None`` where none would or noise hides it.
@@ -247,7 +247,7 @@ class Evidence:
         p_value: of a gain of 1 or less, one-sided; ``None`` without a gain.
         q_value: the same, adjusted for the number of layers; ``None`` for the model.
         n: draws behind it.
-        status: ``OK``, or why there is no gain.
+        status: ``OK``, ``AT_LEAST``, or why there is no gain.
         tokens_saved: share of the tokens to equal loss that the gain stands for; ``None`` without a gain, for a larger
             batch, and in runs of before it was asked.
         tokens_saved_low: lower end of its 95% interval, which allows for how far trials were from such predictions,

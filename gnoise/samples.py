@@ -149,12 +149,13 @@ class MatrixSample:
 class ProgressSample:
     r"""What a matrix optimizer would have done to one matrix, arm by arm: ⟨G, u⟩ of its updates u.
 
-    The first half of a run's blocks of draws gives the gradient G, four times over; each of the others makes an update
-    of every arm, or the mean of several. u has a spectral norm of about one. Blocks without updates are zero.
+    The first draws of a run give the gradient G, in four parts; its second half makes updates of every arm, of which
+    each block keeps the means of two rows of consecutive ones. u has a spectral norm of about one. Rows of the first
+    half are zero. Older runs have a row a block, of updates that start from nothing, and a G of bounded entries.
 
     Attributes:
         arms: settings of :data:`gnoise.stats.evidence.MATRIX_ARMS`, the first of them none.
-        along: ⟨G, u⟩, with G first of draws whose entries were bounded, then of plain ones.
+        along: ⟨G, u⟩, with G first the median of the parts, shared out to them, then each part's plain mean.
         scale: median of the non-zero |noise| entries in the first half, for arms' parameters.
         median_norm: of ‖g‖ in the first half, likewise.
         noise_nuclear: ‖n‖_* of the noise n of some pairs of draws, at most four a block.
@@ -165,7 +166,7 @@ class ProgressSample:
     """
 
     arms: tuple[str, ...]
-    along: Float[np.ndarray, "blocks arms gradients parts"]
+    along: Float[np.ndarray, "rows arms gradients parts"]
     scale: float
     median_norm: float
     noise_nuclear: Float[np.ndarray, " pairs"] | None = None

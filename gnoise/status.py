@@ -8,6 +8,7 @@ class Status(StrEnum):
 
     OK = "ok"
     ONE_SIDED = "one_sided"
+    AT_LEAST = "at_least"
     TOO_FEW_DRAWS = "too_few_draws"
     TOO_FEW_VALUES = "too_few_values"
     NO_SIGNAL = "no_signal"
@@ -41,6 +42,7 @@ class Status(StrEnum):
 _ADVICE: dict[Status, str] = {
     Status.OK: "a number with its interval",
     Status.ONE_SIDED: "only one end of the interval can be told apart from no bound: profile with more --draws",
+    Status.AT_LEAST: "one draw outweighs the others and louder ones are still to come: read the lower end as a bound",
     Status.TOO_FEW_DRAWS: "too few draws to say how sure this is: profile with more --draws (256 is plenty)",
     Status.TOO_FEW_VALUES: "too few values in this tensor for a tail fit: read its kind or the whole model instead",
     Status.NO_SIGNAL: "the mean gradient cannot be told from noise at this many draws: profile with more --draws",

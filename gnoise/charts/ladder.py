@@ -6,8 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from gnoise.charts.chart import GREY, Chart, style
-from gnoise.records import Evidence, EvidenceRole, Remedy, RunInfo, Status
-from gnoise.rules.matters import MATTERS, saving_words, surely_matters
+from gnoise.records import Evidence, EvidenceRole, Remedy, RunInfo
+from gnoise.rules.matters import interval_words, range_words, saving_words, surely_little, surely_matters
 from gnoise.stats.evidence import judged_under
 
 _BLUE, _ORANGE = "rgb(43, 140, 190)", "rgb(230, 97, 1)"
@@ -44,18 +44,18 @@ def ladder_sentence(evidence: Sequence[Evidence], *, layer: str | None, info: Ru
     best = _best(evidence, layer)
     if best is None:
         return "No remedy was judged in this run yet: run gnoise analyze."
-    if best.gain is None or best.low is None or best.high is None:
+    if best.gain is None or best.low is None:
         return f"No remedy could be judged: {best.status.advice}."
     doubled = next((each.gain for each in _anchors(evidence, layer) if each.params.get("times") == 2.0), None)
     ruler = "" if doubled is None else f" Twice the batch would buy {doubled:.2f} times."
-    interval = f"95% interval {best.low:.2f} to {best.high:.2f}"
+    interval = interval_words(best.low, best.high)
     whose = "the whole model's" if layer is not None and best.remedy == Remedy.LAYERWISE_LR else "the"
     gain = f"{best.gain:.2f} times {whose} progress per step ({interval})"
     saved = f"; {words}" if (words := saving_words(best)) else ""
     if surely_matters(best):
         as_much = "" if best.batch is None else f", as much as {best.batch:.1f} times the batch"
         return f"{best.remedy} ({best.setting}) pays: {gain}{as_much}{under}{saved}."
-    surely = "" if best.high < MATTERS else " surely"
+    surely = "" if surely_little(best) else " surely"
     return f"Nothing{surely} pays: the best, {best.remedy}, buys {gain}{under}{saved}.{ruler}"
 
 
@@ -87,15 +87,15 @@ def ladder_line(evidence: Sequence[Evidence], *, info: RunInfo | None = None) ->
     """
     under = judged_words(info)
     best = _best(evidence, None)
-    if best is None or best.gain is None or best.low is None or best.high is None:
+    if best is None or best.gain is None or best.low is None:
         return ""
-    gain = f"×{best.gain:.2f} progress a step ({best.low:.2f} to {best.high:.2f}){under}"
+    gain = f"×{best.gain:.2f} progress a step ({range_words(best.low, best.high)}){under}"
     gain = ", ".join(filter(None, (gain, saving_words(best))))
     if surely_matters(best):
         return f"whole model: {best.remedy} ({best.setting}) pays, {gain}"
     doubled = next((each.gain for each in _anchors(evidence, None) if each.params.get("times") == 2.0), None)
     ruler = "" if doubled is None else f", twice the batch ×{doubled:.2f}"
-    surely = "" if best.high < MATTERS else " surely"
+    surely = "" if surely_little(best) else " surely"
     return f"whole model: no remedy{surely} pays; best {best.remedy}, {gain}{ruler}"
 
 
@@ -134,12 +134,12 @@ def _best(evidence: Sequence[Evidence], layer: str | None) -> Evidence | None:
 
 
 def _gain(each: Evidence) -> str:
-    return f"{each.gain:.3f} ({each.low:.3f} to {each.high:.3f})"
+    return f"{each.gain:.3f} ({range_words(each.low, each.high, digits=3)})"
 
 
 def _rungs(evidence: Sequence[Evidence], layer: str | None) -> list[Evidence]:
     found = [each for each in evidence if each.layer == layer and each.role is EvidenceRole.REMEDY]
-    return sorted((each for each in found if each.status is Status.OK), key=lambda each: each.gain or 0.0, reverse=True)
+    return sorted((each for each in found if each.gain is not None), key=lambda each: each.gain or 0.0, reverse=True)
 
 
 def _anchors(evidence: Sequence[Evidence], layer: str | None) -> list[Evidence]:
@@ -167,7 +167,7 @@ def _draw(rungs: Sequence[Evidence], anchors: Sequence[Evidence]) -> go.Figure:
             "symmetric": False,
             "color": GREY,  # on light and dark pages alike
             "thickness": 2,
-            "array": [(each.high or 0.0) - gain for each, gain in zip(rungs, gains, strict=True)],
+            "array": [(each.high or gain) - gain for each, gain in zip(rungs, gains, strict=True)],
             "arrayminus": [gain - (each.low or 0.0) for each, gain in zip(rungs, gains, strict=True)],
         },
         marker={
@@ -175,9 +175,7 @@ def _draw(rungs: Sequence[Evidence], anchors: Sequence[Evidence]) -> go.Figure:
             "color": [_ORANGE if yes else _BLUE for yes in sure],
             "symbol": ["diamond" if yes else "circle" for yes in sure],
         },
-        hovertext=[
-            f"{each.remedy} ({each.setting}): {each.gain:.3f} ({each.low:.3f} to {each.high:.3f})" for each in rungs
-        ],
+        hovertext=[f"{each.remedy} ({each.setting}): {_gain(each)}" for each in rungs],
         hoverinfo="text",
     )
     floors = [each for each in rungs if each.bias_floor is not None]

@@ -9,7 +9,7 @@ from gnoise.charts.ladder import judged_words, ladder_line
 from gnoise.charts.phrases import interval, number, plural, sentence
 from gnoise.records import Estimate, Evidence, Recommendation, Remedy, RunInfo, RunState, Severity, Status, Verdict
 from gnoise.rules.diagnosis import SLOPE
-from gnoise.rules.matters import saving_words
+from gnoise.rules.matters import interval_words, saving_words
 from gnoise.rules.none_needed import averaging_suffices
 
 _SHOWN = 3
@@ -173,10 +173,10 @@ def _told(recommendation: Recommendation) -> str:
     """Say a layer's remedy with its gain, or with its reason where no gain is known."""
     if recommendation.gain is None:
         return f"{recommendation.layer}: {recommendation.remedy}, because {recommendation.reason}"
-    low, high = recommendation.gain_low or 0.0, recommendation.gain_high or 0.0
+    interval = interval_words(recommendation.gain_low, recommendation.gain_high)
     return (
         f"{recommendation.layer}: {recommendation.remedy} would have bought {recommendation.gain:.2f} times the "
-        f"progress per step (95% interval {low:.2f} to {high:.2f}){_saving(recommendation)}"
+        f"progress per step ({interval}){_saving(recommendation)}"
     )
 
 

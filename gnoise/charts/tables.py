@@ -7,7 +7,7 @@ import pandas as pd
 from gnoise.charts.phrases import number, short
 from gnoise.quantities import QUANTITIES
 from gnoise.records import Estimate, JsonValue, Layer, Recommendation, Status
-from gnoise.rules.matters import saving_words
+from gnoise.rules.matters import interval_words, saving_words
 
 LAYER_QUANTITIES = (
     "b_simple",
@@ -83,9 +83,9 @@ def evidence(recommendation: Recommendation) -> str:
 def expected_gain(recommendation: Recommendation) -> str:
     """Say what a remedy may gain, a step and in tokens, or that it was not measured."""
     low, high = recommendation.gain_low, recommendation.gain_high
-    if low is None or high is None:
+    if low is None:
         return "not measured; try it both ways before trusting it"
-    gain = f"{recommendation.gain or low:.2f} times the progress per step (95% interval {low:.2f} to {high:.2f})"
+    gain = f"{recommendation.gain or low:.2f} times the progress per step ({interval_words(low, high)})"
     return ", ".join(filter(None, (gain, saving_words(recommendation))))
 
 

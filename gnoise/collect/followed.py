@@ -30,8 +30,6 @@ ROWS = 2
 _BLOCKS = 8
 _FILLED = 2.0
 """Horizons that momentum is filled for: it then lacks 3% of its weights."""
-_OVERLAP = 8.0
-"""Updates a horizon: their noise is mostly the latest draw's, whose weight is twice that of the one before."""
 
 
 def choose_followed(parameters: Sequence[Parameter]) -> frozenset[str]:
@@ -82,8 +80,7 @@ class Followed:
         self._momentum = optimizer.momentum
         half = draws * _BLOCKS // 2
         self._mean = PartedMean(draws=max(half // 2, half - round(_FILLED * optimizer.horizon)))
-        updates = ROWS * max(1, round(_OVERLAP * draws / ROWS / optimizer.horizon))
-        self._ends = frozenset(ends_of(draws, updates))
+        self._ends = frozenset(ends_of(draws, ROWS * optimizer.updates(draws // ROWS)))
         self._place = 0
         self._along: list[np.ndarray] = []
         self._scales: list[float] = []
@@ -168,9 +165,14 @@ class Followed:
     def _held(self, looked_ahead: Tensor) -> np.ndarray:
         """Make an update of a momentum and hold it against every gradient."""
         step = approximate_polar_factor(as_matrix(looked_ahead), steps=5, polish=0).float()
-        pairs = zip(*self._mean.gradients, strict=True)
         return np.array(
-            [[float((as_matrix(g, like=looked_ahead).float() * step).sum()) for g in kind] for kind in pairs]
+            [
+                [
+                    float(torch.dot(as_matrix(part, like=looked_ahead).float().flatten(), step.flatten()))
+                    for part in kind
+                ]
+                for kind in zip(*self._mean.gradients, strict=True)
+            ]
         )
 
     @property

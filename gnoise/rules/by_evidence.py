@@ -1,8 +1,10 @@
 """What the recorded draws say a remedy would have bought: recommend the best, or say why there is none to be had."""
 
+import math
+
 from gnoise.records import Evidence, Recommendation, Remedy, Severity, Status
 from gnoise.rules.diagnosis import diagnose
-from gnoise.rules.matters import SAVES, saving_words, surely_gains, surely_matters
+from gnoise.rules.matters import SAVES, interval_words, range_words, saving_words, surely_gains, surely_matters
 from gnoise.rules.rule import Findings
 
 MUCH = 1.5
@@ -51,7 +53,9 @@ def recommend(findings: Findings) -> Recommendation | None:
 
 def gain_words(evidence: Evidence) -> str:
     """Say a gain with its interval, the batch that buys as much, and what it is worth in tokens."""
-    words = f"{evidence.gain:.2f} times the progress per step of no remedy (95% interval {_interval(evidence)})"
+    words = (
+        f"{evidence.gain:.2f} times the progress per step of no remedy ({interval_words(evidence.low, evidence.high)})"
+    )
     if evidence.batch is not None and evidence.batch >= 1.0:
         words = f"{words}, as a batch {evidence.batch:.1f} times as large would"
     return ": ".join(filter(None, (words, saving_words(evidence))))
@@ -70,13 +74,13 @@ def _rival(other: Evidence, chosen: Evidence | None) -> Evidence | None:
 
 
 def _why_not(other: Evidence, chosen: Evidence | None) -> str:
-    if other.gain is None or other.low is None or other.high is None:
+    if other.gain is None or other.low is None:
         return f"{other.remedy}: {other.status.advice}"
-    if other.high < 1.0:
+    if other.high is not None and other.high < 1.0:
         verdict = "harms"
     elif other.low <= 1.0:
         verdict = "not surely better than nothing"
-    elif chosen is not None and chosen.low is not None and other.high >= chosen.low:
+    elif chosen is not None and chosen.low is not None and (other.high or math.inf) >= chosen.low:
         verdict = "not surely worse than the one above"
     elif chosen is not None:
         verdict = "helps less"
@@ -98,4 +102,4 @@ def _ruler(anchor: Evidence) -> str:
 
 
 def _interval(evidence: Evidence) -> str:
-    return f"{evidence.low:.2f} to {evidence.high:.2f}"
+    return range_words(evidence.low, evidence.high)

@@ -25,9 +25,27 @@ def surely_matters(evidence: Evidence) -> bool:
 def saving_words(found: Evidence | Recommendation) -> str:
     """``+6% of tokens saved (-27% to +30% if as far off as trials found)``; empty without a saving."""
     saved, low, high = found.tokens_saved, found.tokens_saved_low, found.tokens_saved_high
-    if saved is None or low is None or high is None:
+    if saved is None or low is None:
         return ""
+    if high is None:
+        return f"{_percent(saved)} of tokens saved (at least {_percent(low)} if as far off as trials found)"
     return f"{_percent(saved)} of tokens saved ({_percent(low)} to {_percent(high)} if as far off as trials found)"
+
+
+def range_words(low: float | None, high: float | None, *, digits: int = 2) -> str:
+    """Say a gain's interval: ``1.05 to 1.20``, or ``at least 1.05`` where only its lower end is known."""
+    least = f"{low or 0.0:.{digits}f}"
+    return f"at least {least}" if high is None else f"{least} to {high:.{digits}f}"
+
+
+def interval_words(low: float | None, high: float | None) -> str:
+    """Say the same, and that it is a 95% interval."""
+    return range_words(low, high) if high is None else f"95% interval {range_words(low, high)}"
+
+
+def surely_little(evidence: Evidence) -> bool:
+    """Tell whether a gain is surely too small to matter."""
+    return evidence.high is not None and evidence.high < MATTERS
 
 
 def slower(findings: Findings) -> Evidence | None:

@@ -3,7 +3,7 @@
 from gnoise.records import Estimate, Evidence, Recommendation, Remedy, Status
 from gnoise.rules.by_evidence import alternatives
 from gnoise.rules.diagnosis import SLOPE, SPIKE
-from gnoise.rules.matters import MATTERS, SAVES, saving_words
+from gnoise.rules.matters import SAVES, range_words, saving_words, surely_little
 from gnoise.rules.rule import Findings
 
 _MODEL_EVIDENCE = ("spike_ratio", "example_spike_ratio", "b_simple")
@@ -39,10 +39,10 @@ def averaging_suffices(slope: Estimate) -> bool:
 def _evidence_words(best: Evidence | None, judged: str) -> str:
     if best is None:
         return ""
-    if best.gain is None or best.low is None or best.high is None:
+    if best.gain is None or best.low is None:
         return f"what a remedy would buy cannot be told: {best.status.advice}"
-    interval = f"{best.low:.2f} to {best.high:.2f}"
-    surely = "" if best.high < MATTERS else " surely"
+    interval = range_words(best.low, best.high)
+    surely = "" if surely_little(best) else " surely"
     gain = f"the best, {best.remedy}, would buy {best.gain:.2f} times as much ({interval}){judged}"
     return f"no remedy{surely} matters: {': '.join(filter(None, (gain, saving_words(best))))}"
 

@@ -119,7 +119,7 @@ def _family(run: Run, remedy: str) -> Document:
     found = [
         each
         for each in run.evidence
-        if each.remedy == remedy and each.role is EvidenceRole.REMEDY and each.status is Status.OK and each.params
+        if each.remedy == remedy and each.role is EvidenceRole.REMEDY and each.gain is not None and each.params
     ]
     model = [each for each in found if each.layer is None]
     chosen = model or [each for each in found if each.layer is not None]

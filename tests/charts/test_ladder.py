@@ -102,3 +102,17 @@ def test_the_table_has_a_row_a_remedy_and_the_ruler() -> None:
         ("clip_norm", "2 median ‖g‖", "1.000 (0.990 to 1.010)", "–", "–"),
         ("a larger batch", "× 2", "1.400 (1.220 to 1.400)", "–", "× 1.90"),
     ]
+
+
+def test_a_gain_without_an_upper_end_is_at_least_its_lower_one() -> None:
+    bound = [replace(e, high=None, tokens_saved_high=None, status=Status.AT_LEAST) for e in LADDER]
+    assert ladder_sentence(bound, layer="h.0").startswith(
+        "clip (clip at 2 √v) pays: 1.31 times the progress per step (at least 1.22)"
+    )
+    assert "+24% of tokens saved (at least +3% if as far off as trials found)" in ladder_sentence(bound, layer="h.0")
+    assert "(at least 1.22)" in ladder_line([replace(each, layer=None) for each in bound])
+    assert ladder_table(bound, layer="h.0")[0][2] == "1.310 (at least 1.220)"
+    chart = ladder(bound, layer="h.0")
+    assert list(chart.figure.data[0].error_x.array) == [0.0, 0.0]
+    little = [replace(e, gain=1.0, low=0.99) if e.remedy == "clip" else e for e in bound]
+    assert ladder_sentence(little, layer="h.0").startswith("Nothing surely pays")

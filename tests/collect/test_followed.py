@@ -21,6 +21,7 @@ from gnoise.stats.evidence import (
     MATRIX_ARMS,
     Gain,
     Spectral,
+    add_progress,
     is_followed,
     matrix_progress,
     setting_gains,
@@ -32,6 +33,7 @@ from tests.collect.workloads import followed_run, planted_workload
 SHAPE = (24, 40)
 BLOCKS = 8
 MUON = Spectral()
+NORMS = np.ones(256)
 
 
 def draws_of(cause: str, seed: int, draws: int = 256) -> np.ndarray:
@@ -61,7 +63,7 @@ def followed(draws: np.ndarray, momentum: float = MUON.momentum) -> ProgressSamp
 
 
 def judged(cause: str, seed: int) -> dict[str, Gain]:
-    progress = matrix_progress(followed(draws_of(cause, seed)), MUON, draws=256)
+    progress = matrix_progress(followed(draws_of(cause, seed)), MUON, draw_sq_norms=NORMS)
     assert not isinstance(progress, Status)
     return {gain.setting: gain for gain in setting_gains(progress)}
 
@@ -109,7 +111,8 @@ def test_rows_of_squares_scatter_less_than_their_mean_varies() -> None:
     noise = np.random.default_rng(0).standard_normal((20_000, 400))
     momentum = lfilter([1.0 - MUON.momentum], [1.0, -MUON.momentum], noise, axis=1)
     ahead = (1.0 - MUON.momentum) * noise + MUON.momentum * momentum
-    found = np.square(ahead[:, -rows * draws :]).reshape(-1, 2, rows // 2, draws).mean(-1)
+    times = np.arange(1, MUON.updates(rows * draws) + 1) * draws * rows // MUON.updates(rows * draws) - 1
+    found = np.square(ahead[:, -rows * draws :][:, times]).reshape(-1, 2, rows // 2, MUON.updates(draws)).mean(-1)
     scatter = found.var(axis=2, ddof=1).mean() / rows
     assert found.mean(axis=(1, 2)).var() / scatter == pytest.approx(shared_noise(MUON, rows, draws), rel=0.05)
 
@@ -175,15 +178,24 @@ def test_parameters_are_those_apply_reads() -> None:
 
 def test_what_cannot_be_judged_says_why() -> None:
     sample = followed(draws_of("gaussian", 0))
-    assert matrix_progress(None, MUON, draws=256) is Status.NOT_FOLLOWED
-    assert matrix_progress(sample, MUON, draws=64) is Status.TOO_SHORT_A_BLOCK
-    assert matrix_progress(sample, Spectral(0.8), draws=64) is not Status.TOO_SHORT_A_BLOCK
-    assert matrix_progress(replace(sample, along=sample.along[:2]), MUON, draws=256) is Status.TOO_FEW_DRAWS
-    assert matrix_progress(replace(sample, along=0.0 * sample.along), MUON, draws=256) is Status.ALL_ZERO
+    assert matrix_progress(None, MUON, draw_sq_norms=NORMS) is Status.NOT_FOLLOWED
+    assert matrix_progress(sample, MUON, draw_sq_norms=NORMS[:64]) is Status.TOO_SHORT_A_BLOCK
+    assert matrix_progress(sample, Spectral(0.8), draw_sq_norms=NORMS[:64]) is not Status.TOO_SHORT_A_BLOCK
+    assert matrix_progress(replace(sample, along=sample.along[:2]), MUON, draw_sq_norms=NORMS) is Status.TOO_FEW_DRAWS
+    assert matrix_progress(replace(sample, along=0.0 * sample.along), MUON, draw_sq_norms=NORMS) is Status.ALL_ZERO
+
+
+def test_where_one_draw_outweighs_the_others_gains_are_lower_bounds() -> None:
+    sample, norms = followed(draws_of("cauchy", 0)), NORMS.copy()
+    norms[7] = 1.2 * 255 / 7  # a bit more than an eighth of all
+    for draw_sq_norms, status in ((NORMS, Status.OK), (norms, Status.AT_LEAST)):
+        progress = matrix_progress(sample, MUON, draw_sq_norms=draw_sq_norms)
+        assert not isinstance(progress, Status)
+        assert {gain.status for gain in setting_gains(add_progress([progress, progress]))} == {status}
 
 
 def test_zero_gradients_are_seen_as_such() -> None:
-    assert matrix_progress(followed(np.zeros((256, *SHAPE), np.float32)), MUON, draws=256) is Status.ALL_ZERO
+    assert matrix_progress(followed(np.zeros((256, *SHAPE), np.float32)), MUON, draw_sq_norms=NORMS) is Status.ALL_ZERO
 
 
 def test_every_arm_is_one_of_the_ladder() -> None:
@@ -222,11 +234,13 @@ def test_a_run_judges_followed_matrices_under_muon_and_the_rest_under_adamw(tmp_
         best = {each.layer: each for each in run.evidence if each.role is EvidenceRole.BEST}
         advice = {each.layer: each for each in run.recommendations}
         assert not [each for each in run.evidence if each.remedy == "layerwise_lr"]
-    assert (best["weights.0"].remedy, best["weights.0"].status) in [("clip", Status.OK), ("shrink", Status.OK)]
+    loud = best["weights.0"]
+    assert loud.remedy in ("clip", "shrink")
+    assert (loud.status is Status.AT_LEAST) == (loud.high is None)
     assert best["weights.1"].status is Status.NOT_FOLLOWED
     assert (advice["weights.1"].remedy, advice["weights.1"].status) == (Remedy.NONE, Status.NOT_FOLLOWED)
     assert best["weights.6"].status is Status.OK
-    assert best[None].status is Status.OK
+    assert best[None].status is loud.status
 
 
 def test_without_muon_nothing_is_followed(tmp_path: Path) -> None:

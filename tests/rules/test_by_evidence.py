@@ -154,3 +154,17 @@ def test_a_layer_keeps_its_own_remedy_where_the_models_buys_it_less() -> None:
 
     assert answers(1.4) is Remedy.CLIP_NORM
     assert answers(1.8) is Remedy.NONE
+
+
+def test_a_gain_without_an_upper_end_is_said_as_a_bound() -> None:
+    bound = replace(gain("clip", 1.7), high=None, status=Status.AT_LEAST, tokens_saved_high=None)
+    rival = replace(gain("stabilize", 1.2, 1.1), high=None, status=Status.AT_LEAST)
+    answer = recommend(findings(*ladder(bound, rival)))
+    assert (answer.remedy, answer.gain_low, answer.gain_high) == (Remedy.CLIP, 1.65, None)
+    assert "no remedy (at least 1.65)" in answer.reason
+    assert "tokens saved (at least +39%" in answer.reason
+    assert (
+        answer.alternatives[0] == "stabilize (its setting): 1.20 (at least 1.10), not surely worse than the one above"
+    )
+    unsure = recommend(findings(*ladder(replace(bound, low=0.9))))
+    assert "no remedy surely matters: the best, clip, would buy 1.70 times as much (at least 0.90)" in unsure.reason

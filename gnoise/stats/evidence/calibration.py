@@ -26,16 +26,17 @@ def calibrated(row: Evidence, *, along_path: bool) -> Evidence:
     r"""Add the tokens saved on the way to equal loss: $1 - 1/\text{gain}$, and its interval once calibrated.
 
     In the logarithm either end lies farther out than the gain's own, by the root of the sum of the squares of how far
-    that is from the gain and of the margin.
+    that is from the gain and of the margin. A gain without an upper end has a saving without one.
 
     Args:
         row: with a gain or without; a larger batch pays for its gain in tokens and has none.
         along_path: whether the weights moved on meanwhile.
     """
-    if row.gain is None or row.low is None or row.high is None or row.remedy == BATCH:
+    if row.gain is None or row.low is None or row.remedy == BATCH:
         return row
     margin = MARGINS[along_path, row.remedy == LAYERWISE_LR]
-    log, low, high = (math.log(x) for x in (row.gain, row.low, row.high))
-    ends = (log, log - math.hypot(log - low, margin), log + math.hypot(high - log, margin))
-    saved, least, most = (1.0 - math.exp(-x) for x in ends)
+    log = math.log(row.gain)
+    saved = 1.0 - math.exp(-log)
+    least = 1.0 - math.exp(math.hypot(log - math.log(row.low), margin) - log)
+    most = None if row.high is None else 1.0 - math.exp(-math.hypot(math.log(row.high) - log, margin) - log)
     return replace(row, tokens_saved=saved, tokens_saved_low=least, tokens_saved_high=most)

@@ -30,7 +30,7 @@ class Gain:
             it distorts the signal itself. ``None`` where noise hides it.
         equivalent_batch: batch, in multiples of the present one, that buys as much where averaging works as it does on
             Gaussian noise; an end is infinite where no batch would. ``None`` where noise hides it.
-        status: ``OK``, or why there is no gain.
+        status: ``OK``; ``AT_LEAST`` where the interval's upper end means nothing; or why there is no gain.
         p_value: of a gain of 1 or less, one-sided; ``None`` without a gain.
         setting: the parameter in words.
         params: what ``gnoise.apply`` needs.
@@ -186,7 +186,7 @@ def _judge(progress: Progress, places: Sequence[int]) -> Gain:
         gain=interval,
         bias_floor=_bias_floor(progress, best),
         equivalent_batch=(known[0], known[1], known[2]) if len(known) == len(batches) else None,
-        status=Status.OK,
+        status=Status.AT_LEAST if progress.at_least else Status.OK,
         p_value=_p_value(log, progress.freedom),
         setting=arm.setting,
         params=progress.params[best],

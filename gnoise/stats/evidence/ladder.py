@@ -134,8 +134,7 @@ class Ladders:
             raise RuntimeError("follow without a matrix optimizer")
         if _one_example(samples.norms, samples.coordinates.values):
             return Status.ONE_EXAMPLE
-        draws = samples.norms.draw_sq_norms.size
-        return matrix_progress(samples.progress, self._spectral, draws=draws)
+        return matrix_progress(samples.progress, self._spectral, draw_sq_norms=samples.norms.draw_sq_norms)
 
     def _measure(self, norms: NormSample, coordinates: CoordinateSample) -> Progress | Status:
         if _one_example(norms, coordinates.values):
@@ -177,7 +176,7 @@ def _of_rates(layer: str | None, progress: Progress) -> list[Evidence]:
 
 
 def _row(layer: str | None, gain: Gain, role: EvidenceRole, draws: int) -> Evidence:
-    interval = gain.gain
+    interval, bounded = gain.gain, gain.status is not Status.AT_LEAST
     batches = [x if math.isfinite(x) else None for x in gain.equivalent_batch or (math.inf,) * 3]
     return Evidence(
         layer=layer,
@@ -187,11 +186,11 @@ def _row(layer: str | None, gain: Gain, role: EvidenceRole, draws: int) -> Evide
         role=role,
         gain=None if interval is None else interval.value,
         low=None if interval is None else interval.low,
-        high=None if interval is None else interval.high,
+        high=interval.high if interval is not None and bounded else None,
         bias_floor=gain.bias_floor,
         batch=batches[0],
         batch_low=batches[1],
-        batch_high=batches[2],
+        batch_high=batches[2] if bounded else None,
         p_value=gain.p_value,
         n=draws,
         status=gain.status,

@@ -3,6 +3,7 @@
 from math import ceil
 
 import numpy as np
+from jaxtyping import Float
 
 from gnoise.records import ProgressSample, Status
 from gnoise.stats.evidence.arms import Gradients
@@ -13,6 +14,8 @@ from gnoise.stats.evidence.progress import BLOCKS, Progress, believed
 _FOLDS = 2
 _SHORTEST = 0.75
 _STEP = 2 * BLOCKS
+_OUTWEIGHS = 0.125
+"""One draw with more than this share of all squared norms is of a kind that runs are too short for."""
 
 
 def fewest_draws(optimizer: Spectral) -> int:
@@ -24,7 +27,9 @@ def fewest_draws(optimizer: Spectral) -> int:
     return _STEP * ceil(_SHORTEST * optimizer.horizon * BLOCKS / _STEP)
 
 
-def matrix_progress(sample: ProgressSample | None, optimizer: Spectral, *, draws: int) -> Progress | Status:
+def matrix_progress(
+    sample: ProgressSample | None, optimizer: Spectral, *, draw_sq_norms: Float[np.ndarray, " draws"]
+) -> Progress | Status:
     r"""Read progress off a matrix's updates, in two folds: one of the first half of them, one of the second.
 
     Every update has the same spectral norm, so that $\mathrm{E}\|u\|_H^2$ is the same for all arms and a gain is
@@ -34,8 +39,11 @@ def matrix_progress(sample: ProgressSample | None, optimizer: Spectral, *, draws
     Args:
         sample: ``None`` where the matrix was not followed.
         optimizer: its momentum.
-        draws: of the run.
+        draw_sq_norms: of the matrix, of all draws of the run. Where one draw outweighs the others, noise has no
+            variance to speak of: a longer run would meet louder ones, which momentum keeps for long, and gains are
+            lower bounds.
     """
+    draws = draw_sq_norms.size
     if sample is None:
         return Status.NOT_FOLLOWED
     if sample.along.shape[0] < BLOCKS:
@@ -66,7 +74,8 @@ def matrix_progress(sample: ProgressSample | None, optimizer: Spectral, *, draws
         params=tuple(arm.params(met) for arm in arms),
         draws=draws,
         left_out=left_out,
-        freedom=rows - _FOLDS,
+        freedom=rows - 1,
+        at_least=bool(draw_sq_norms.max() > _OUTWEIGHS * draw_sq_norms.sum()),
     )
 
 
@@ -90,16 +99,14 @@ def shared_noise(optimizer: Spectral, rows: int, draws: int) -> float:
         rows: of updates, an even number.
         draws: of a row.
     """
-    lags = np.arange(1 - draws, draws)
-    starts = draws * np.arange(rows)
-    apart = np.abs(starts[:, None, None] - starts[:, None] + lags)
-    covariance = (np.square(optimizer.overlap(apart)) * (draws - np.abs(lags))).sum(axis=-1) / draws**2
+    updates = optimizer.updates(draws)
+    times = (draws * np.arange(rows)[:, None] + np.arange(1, updates + 1) * draws / updates).ravel().round().astype(int)
+    shared = np.square(optimizer.overlap(np.abs(times[:, None] - times)))
+    covariance = shared.reshape(rows, updates, rows, updates).mean(axis=(1, 3))
     kept = rows // _FOLDS
-    scatter = [
-        (np.trace(part) - part.sum() / kept) / (kept - 1)
-        for part in (covariance[:kept, :kept], covariance[kept:, kept:])
-    ]
-    return float(covariance.mean() * rows / np.mean(scatter))
+    own = covariance[:kept, :kept]
+    scatter = (np.trace(own) - own.sum() / kept) / (kept - 1)
+    return float(covariance.mean() * rows / scatter)
 
 
 def _halves(rows: int) -> list[np.ndarray]:

@@ -121,6 +121,14 @@ class Spectral:
         decay = self.momentum
         return 1.0 / ((1.0 - decay**2) ** 2 + decay**4 * (1.0 - decay) / (1.0 + decay))
 
+    def updates(self, draws: int) -> int:
+        """Count the updates worth looking at in so many draws: four a horizon, as the latest draw weighs most.
+
+        Args:
+            draws: that follow each other.
+        """
+        return max(1, round(4.0 * draws / self.horizon))
+
     def overlap(self, draws: Int[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Correlate the noise of two averages that are so many draws apart, one or more; 1 for none.
 

@@ -59,6 +59,7 @@ class Progress:
         draws: used, of both folds.
         left_out: (k - 1)/k for a block that is one of k in a fold; 0 where it has no part in it.
         freedom: of the t intervals: independent differences behind them.
+        at_least: whether noise is so heavy-tailed that more draws would show louder ones: gains are lower bounds.
     """
 
     arms: tuple[Arm, ...]
@@ -72,6 +73,7 @@ class Progress:
     draws: int
     left_out: Float[np.ndarray, "blocks folds"]
     freedom: int
+    at_least: bool = False
 
     def scaled(self, factor: float) -> "Progress":
         """Stand for more coordinates than were sampled."""
@@ -156,6 +158,7 @@ def add_progress(parts: Sequence[Progress]) -> Progress:
         draws=min(part.draws for part in parts),
         left_out=parts[0].left_out,
         freedom=min(part.freedom for part in parts),
+        at_least=any(part.at_least for part in parts),
     )
 
 

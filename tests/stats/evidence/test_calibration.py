@@ -56,3 +56,9 @@ def test_what_only_seems_to_pay_is_not_sure_and_what_pays_a_half_is() -> None:
 @pytest.mark.parametrize("row", [replace(ROW, remedy=BATCH), replace(ROW, gain=None, low=None, high=None)])
 def test_a_larger_batch_and_no_gain_have_no_saving(row: Evidence) -> None:
     assert calibrated(row, along_path=False) == row
+
+
+def test_a_gain_without_an_upper_end_has_a_saving_without_one() -> None:
+    both = calibrated(ROW, along_path=False)
+    bound = calibrated(replace(ROW, high=None, status=Status.AT_LEAST), along_path=False)
+    assert bound == replace(both, high=None, status=Status.AT_LEAST, tokens_saved_high=None)
