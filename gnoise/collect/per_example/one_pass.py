@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -217,7 +217,8 @@ def _close(
     """Close every account; the loop takes what is incomplete, cancels, or is not good."""
     sq_norms: dict[str, Tensor] = {}
     methods: dict[str, frozenset[Method]] = {}
-    divisors = torch.tensor(weights, dtype=torch.float64).square()
+    squares = torch.tensor(weights, dtype=torch.float64).square()
+    divisors = cache(lambda dtype, device: squares.to(device, dtype))  # a copy to a GPU waits for all that it has to do
     for name, how in accounts.plans.items():
         tensor = job.parameters[name]
         if not how.uses:
@@ -228,7 +229,7 @@ def _close(
         if ledger.complete and name in good:
             shares = ledger.sq_norms()
             if shares is not None:
-                sq_norms[name] = shares / divisors.to(shares)
+                sq_norms[name] = shares / divisors(shares.dtype, shares.device)
                 methods[name] = frozenset(ledger.methods)
     return sq_norms, methods
 
