@@ -27,6 +27,7 @@ from report import RESULTS, Cell, publish
 from torch import Tensor
 from torch.nn import functional
 
+from gnoise.collect.singular import bidiagonalise, golub_kahan
 from gnoise.kernels import (
     Order,
     layer_norm_backward,
@@ -35,11 +36,13 @@ from gnoise.kernels import (
     remedied_adam_moments_,
     rms_norm_backward,
     sketch,
+    use_fused_norms,
 )
 from gnoise.kernels.layer_norm import layer_norm_backward_reference
 from gnoise.kernels.linear_norms import per_example_linear_norms_reference
 from gnoise.kernels.rms_norm import rms_norm_backward_reference
 from gnoise.kernels.sketch import sketch_reference
+from gnoise.models.gpt import GPT, GPTConfig
 
 NORM_SHAPES = {
     "GPT-2 small": (8, 1024, 768),
@@ -143,6 +146,43 @@ def parity(report: Report, *, quick: bool) -> None:
         if a is not None and b is not None
     )
     report.add(Result("same bits in 100 runs", f"{_shape(shape)} bf16", holds=same))
+    fused_parity(report)
+    singular_parity(report, quick=quick)
+
+
+def fused_parity(report: Report) -> None:
+    """Hold a GPT's gradients and norms under fused norms against the bare model's, example by example."""
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(block_size=64, vocab_size=256, n_layer=2, n_head=4, n_embd=128)).to(DEVICE)
+    tokens = torch.randint(0, 256, (6, 65), device=DEVICE)
+
+    def differentiate(of: Tensor) -> dict[str, Tensor]:
+        model.zero_grad()
+        model(of[:, :-1], of[:, 1:])[1].backward()
+        return {name: x.grad.clone() for name, x in model.named_parameters() if x.grad is not None}
+
+    alone = [differentiate(tokens[i : i + 1]) for i in range(len(tokens))]
+    bare = differentiate(tokens)
+    with use_fused_norms(model) as norms:
+        fused, found = differentiate(tokens), norms.take()
+    expected = {name: torch.stack([grads[name].square().sum() for grads in alone]) for name in found}
+    pairs = [(fused[name], grad) for name, grad in bare.items()] + [(found[name], expected[name]) for name in found]
+    worst = max(float((a - b).norm() / b.norm()) for a, b in pairs)
+    report.details["fused norms, largest relative error"] = worst
+    report.add(Result("fused norms in a GPT", f"{len(pairs)} gradients and norms", holds=worst <= 1e-4))
+
+
+def singular_parity(report: Report, *, quick: bool) -> None:
+    """Hold the replayed search for largest singular values against a CPU's, two matrices of a shape in turn."""
+    worst = 0.0
+    for shape in ((300, 400),) if quick else ((768, 768), (3072, 768), (768, 3072)):
+        for seed in range(2):
+            matrix = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+            here, there = (golub_kahan(x, torch.Generator().manual_seed(9))[0] for x in (matrix, matrix.to(DEVICE)))
+            worst = max(worst, abs(there / here - 1.0))
+    bidiagonalise.clear()
+    report.details["singular values, largest relative difference from a CPU's"] = worst
+    report.add(Result("largest singular values", "as on a CPU", holds=worst <= 1e-4))
 
 
 def norm_speed(report: Report, bandwidth: float, *, quick: bool) -> None:

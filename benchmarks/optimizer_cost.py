@@ -46,17 +46,18 @@ def main() -> None:
         times = _row(name, bare, optimizer, device, rounds=options.rounds, warm_up=options.warm_up)
         rows.append((size, *times, options.rounds))
         print(*rows[-1], flush=True)
+    where = device.type if device.type == "cpu" else torch.cuda.get_device_name()
     publish(
-        "optimizer_cost",
+        _table_name(device),
         notes=[
-            f"Float32 on {device.type}; {model.config.vocab_size} tokens.",
+            f"Float32 on {where}; {model.config.vocab_size} tokens.",
             "bare is torch.optim.Muon for hidden matrices and torch.optim.AdamW for the rest; medians over rounds, one "
             "after the other.",
             f"ratio: average over a cycle of `every` steps / bare, the median over rounds. The bar is {BAR}.",
         ],
         settings={"threads": options.threads},
         columns=COLUMNS,
-        rows=[*_held({row[:2] for row in rows}), *rows],
+        rows=[*_held({row[:2] for row in rows}, _table_name(device)), *rows],
         save=not options.quick,
     )
 
@@ -66,9 +67,13 @@ def _size(model: GPT) -> str:
     return f"{config.n_layer} × {config.n_embd} wide, {numel / 1e6:.1f} M"
 
 
-def _held(anew: set[tuple[Cell, ...]]) -> list[tuple[Cell, ...]]:
+def _table_name(device: torch.device) -> str:
+    return "optimizer_cost" if device.type == "cpu" else "optimizer_cost_gpu"
+
+
+def _held(anew: set[tuple[Cell, ...]], table: str) -> list[tuple[Cell, ...]]:
     """Return the rows of the table that stands which are not measured anew."""
-    path = RESULTS / "optimizer_cost.json"
+    path = RESULTS / f"{table}.json"
     held = json.loads(path.read_text(encoding="utf-8"))["table"] if path.exists() else []
     rows = [tuple(row[column] for column in COLUMNS) for row in held]
     return [row for row in rows if row[:2] not in anew]
