@@ -9,6 +9,7 @@ because analysis needs neither the network nor its gradients and can be done els
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -32,6 +34,7 @@ from gnoise.collect.load import load_workload
 from gnoise.models.gpt import GPT, GPTConfig
 from gnoise.runfile import RunWriter
 from gnoise.runfile.analyze import analyze
+from gnoise.runfile.workers import workers_for
 from gnoise.stats.evidence import Ladders
 
 SAMPLES = Path("sample_checkpoints")
@@ -41,7 +44,7 @@ _WIDE = GPTConfig(block_size=128, vocab_size=4096, n_layer=6, n_head=6, n_embd=3
 SOURCES = ("gpt-docs", "llama-docs", "digits-cnn", WIDE)
 COLUMNS = (
     "checkpoint", "parameters", "draws", "of", "plain s", "profile s", "ratio", "lowest", "highest", "CPU ratio",
-    "draws'", "reductions", "analysis", "writing", "evidence %", "extra MB", "collecting MB", "buffers",
+    "draws'", "reductions", "analysis", "by workers", "writing", "evidence %", "extra MB", "collecting MB", "buffers",
 )  # fmt: skip
 
 
@@ -58,7 +61,8 @@ def main() -> None:
         notes=[
             "ratio: whole profile over plain forward and backward on the same examples, median, lowest and highest of",
             "the rounds, which take turns; CPU ratio: the same in CPU time. Then the profile's parts in units of the",
-            "plain pass: making draws (gradients with every example's norms), reductions of draws, analysis,",
+            "plain pass: making draws (gradients with every example's norms), reductions of draws, analysis in one",
+            "process, which all ratios are of, and once more in as many as gnoise would use here, by the clock;",
             "writing the run file. evidence %: what judging remedies, a part of the analysis, adds to all the rest.",
             "extra MB: peak memory above the plain pass's; collecting MB: without analysis; buffers: that in units of",
             "one gradient.",
@@ -66,6 +70,7 @@ def main() -> None:
         settings={
             "rounds": options.rounds,
             "threads": options.threads,
+            "cores": os.cpu_count(),
         },
         columns=COLUMNS,
         rows=[_row(name, found) for name, found in measured.items()],
@@ -82,9 +87,8 @@ def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     for number in range(options.rounds):
         start = time.process_time()
         plain = _seconds(_plain, settings, workload, parameters)
-        between = time.process_time()
-        found = {"plain": plain, **_profile(settings, workload, parameters)}
-        found |= {"plain_cpu": between - start, "profile_cpu": time.process_time() - between}
+        found = {"plain": plain, "plain_cpu": time.process_time() - start}
+        found |= _profile(settings, workload, parameters)
         rounds.append(found)
         print(f"{name} round {number + 1}: plain {plain:.1f} s, profile {found['profile']:.1f} s", file=sys.stderr)
     peak = {what: _peak_bytes(what, name, options) for what in ("plain", "collect", "profile")}
@@ -120,7 +124,7 @@ def _row(name: str, found: dict[str, Any]) -> Sequence[Cell]:
     )
 
 
-PARTS = ("backward", "reductions", "analysis", "writing")
+PARTS = ("backward", "reductions", "analysis", "shared", "writing")
 
 
 def _load(name: str, draws: int | None) -> tuple[Settings, Workload, list[Parameter]]:
@@ -163,15 +167,21 @@ def _profile(
         with ExitStack() as stack:
             drawing = stack.enter_context(_stopwatch(DrawEngine, "draw"))
             writes = [stack.enter_context(_stopwatch(RunWriter, name)) for name in ("write_block", "close")]
-            judging = [stack.enter_context(_stopwatch(Ladders, name)) for name in ("add", "rows")]
+            judging = [stack.enter_context(_stopwatch(Ladders, name)) for name in ("judge", "add", "rows")]
+            start = time.process_time()
             collecting = _seconds(collect_run, workload, parameters, path, info=info)
-            analysing = _seconds(analyze, path) if analysed else 0.0
+            analysing = _seconds(partial(analyze, workers=1), path) if analysed else 0.0
+            used = time.process_time() - start
+        several = analysed and workers_for(len(parameters)) > 1
+        shared = _seconds(analyze, path) if several else analysing
     backward, writing = sum(drawing), sum(map(sum, writes))
     return {
         "profile": collecting + analysing,
+        "profile_cpu": used,
         "backward": backward,
         "reductions": collecting - backward - writing,
         "analysis": analysing,
+        "shared": shared,
         "writing": writing,
         "evidence": sum(map(sum, judging)),
     }

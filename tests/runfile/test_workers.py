@@ -90,7 +90,7 @@ def test_a_script_that_calls_it_runs_once(collected: Path, tmp_path: Path) -> No
 
 
 def test_there_are_workers_where_there_is_work_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_cores", lambda: 12)
-    assert [workers_for(layers) for layers in (0, 1, 15, 16, 64, 148, 1000)] == [1, 1, 1, 2, 8, 12, 12]
+    monkeypatch.setattr(workers, "_cores", lambda: 40)
+    assert [workers_for(layers) for layers in (0, 1, 23, 24, 64, 148, 1000)] == [1, 1, 1, 2, 5, 12, 16]
     monkeypatch.setattr(workers, "_cores", lambda: 1)
     assert workers_for(1000) == 1

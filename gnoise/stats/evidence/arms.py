@@ -140,7 +140,7 @@ def settled_mean_square(values: Treated, multiple: float) -> Float[np.ndarray, "
     squares = np.square(values)
     mean = squares.mean(axis=0)
     for _ in range(_SETTLE):
-        before, mean = mean, np.minimum(squares, multiple**2 * mean).mean(axis=0)
+        before, mean = mean, np.add.reduce(np.minimum(squares, multiple**2 * mean), axis=0) / len(squares)
         if np.array_equal(before, mean):
             break
     return mean

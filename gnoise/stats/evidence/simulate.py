@@ -10,7 +10,7 @@ from gnoise.stats.evidence.influence import Blocks, by_block
 from gnoise.stats.evidence.optimizers import Simulated
 from gnoise.stats.evidence.updates import Passes, arm_moments, is_untouched, side_by_side, treat_all, two_passes
 
-_AT_ONCE = 2**14
+_AT_ONCE = 2**15
 """Numbers in an array of draws by coordinates, or of several arms: a dozen such are at work together."""
 
 
@@ -42,6 +42,8 @@ def simulate(
         _tile(arms, own.at(part), [each.at(part) for each in fillings], passes, optimizer, curvature[part], counts)
         for part in parts
     ]
+    if len(tiles) == 1:
+        return tiles[0]
     return [
         Blocks(np.concatenate([x.middle for x in of_filling], axis=-1), np.sum([x.size for x in of_filling], axis=0))
         for of_filling in zip(*tiles, strict=True)
