@@ -152,15 +152,14 @@ class Collector:
     def _gradients(self) -> Iterator[Tensor]:
         """Hand out the draw that stands in ``.grad``; whoever takes it may keep it.
 
-        From a GPU small tensors come in one copy: there the launches of their reductions would cost more than those of
-        the large.
+        From each GPU small tensors come in one copy: there the launches of their reductions would cost more than
+        those of the large.
         """
-        flat = [_gradient(p).reshape(-1) for p in self._parameters if _goes_to_host(p.tensor)]
-        fetched = iter(torch.cat(flat).cpu().split([len(x) for x in flat]) if flat else ())
+        fetched = _fetched([p for p in self._parameters if _goes_to_host(p.tensor)])
         for parameter in self._parameters:
             tensor = parameter.tensor
             if _goes_to_host(tensor):
-                yield next(fetched).view(tensor.shape)
+                yield fetched[parameter.layer.name]
             else:
                 grad, tensor.grad = _gradient(parameter), None  # handed over, not copied: the next draw gets its own
                 yield grad
@@ -296,6 +295,19 @@ class _LayerCollector:
 
 def _goes_to_host(tensor: Tensor) -> bool:
     return tensor.device.type != "cpu" and tensor.numel() <= _SMALL
+
+
+def _fetched(parameters: Sequence[Parameter]) -> dict[str, Tensor]:
+    """Copy gradients to the CPU, all of a device at once, by layer name."""
+    of_device: dict[torch.device, list[Parameter]] = {}
+    for parameter in parameters:
+        of_device.setdefault(parameter.tensor.device, []).append(parameter)
+    found: dict[str, Tensor] = {}
+    for together in of_device.values():
+        flat = torch.cat([_gradient(p).reshape(-1) for p in together]).cpu()
+        for parameter, grad in zip(together, flat.split([p.tensor.numel() for p in together]), strict=True):
+            found[parameter.layer.name] = grad.view(parameter.tensor.shape)
+    return found
 
 
 def _gradient(parameter: Parameter) -> Tensor:

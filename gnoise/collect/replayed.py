@@ -1,6 +1,7 @@
 """Many small operations recorded once and replayed: on a GPU their launches cost more than their arithmetic."""
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -38,13 +39,13 @@ class _Recording:
     def __init__(self, function: Callable[..., tuple[Tensor, ...]], inputs: tuple[Tensor, ...]) -> None:
         with torch.cuda.device_of(inputs[0]):
             self._inputs = tuple(x.detach().clone() for x in inputs)
-            beside = torch.cuda.Stream()
+            beside = _beside(inputs[0].device)
             beside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(beside):  # libraries make their workspaces in the first call, which none may record
                 function(*self._inputs)
             torch.cuda.current_stream().wait_stream(beside)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(self._graph, stream=beside, capture_error_mode="thread_local"):
                 self._outputs = function(*self._inputs)
 
     def replay(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -52,3 +53,12 @@ class _Recording:
             to.copy_(given)
         self._graph.replay()
         return self._outputs
+
+
+@cache
+def _beside(device: torch.device) -> torch.cuda.Stream:
+    """Return a device's stream for all recordings: libraries keep a workspace for every stream that they have seen.
+
+    torch's own for recordings belongs to the device on which it first recorded; another's would not be recorded there.
+    """
+    return torch.cuda.Stream(device)

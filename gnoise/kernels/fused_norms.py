@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from gnoise.errors import UserError
 from gnoise.kernels.choice import Backend, choose
@@ -139,7 +140,7 @@ def use_fused_norms(model: nn.Module) -> FusedNorms:
     of its own examples; before or after any of them is put around the model.
 
     Examples must lie along the first axis of what a norm layer sees, each must be used once a step, and no other
-    computation may mix them.
+    computation may mix them. Gradients of gradients through a norm layer are refused when torch comes to them.
 
     Args:
         model: patched in place. torch's LayerNorm and RMSNorm, and classes named so which compute the same
@@ -223,6 +224,7 @@ class _Norm(torch.autograd.Function):
         return y.view_as(y)
 
     @staticmethod
+    @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: torch.autograd.function.FunctionCtx, grad: Tensor
     ) -> tuple[Tensor | None, ...]:

@@ -297,6 +297,14 @@ def test_what_cannot_be_measured_is_refused(network: Network, x: Tensor) -> None
         use_fused_norms(network)
 
 
+def test_gradients_of_gradients_are_refused_not_wrong(network: Network, x: Tensor) -> None:
+    x = x.requires_grad_()
+    with use_fused_norms(network):
+        (slope,) = torch.autograd.grad(loss_of(network, x), x, create_graph=True)
+        with pytest.raises(RuntimeError, match="differentiate twice"):
+            slope.square().sum().backward()
+
+
 def test_no_gradients_no_record(network: Network, x: Tensor) -> None:
     with use_fused_norms(network) as norms, torch.no_grad():
         network(x)
