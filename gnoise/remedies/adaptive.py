@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gnoise.formulas import bias_corrected, clip_norm_factor, ema, zclip_limit
 from gnoise.remedies.clip_norm import positive
-from gnoise.remedies.lists import multiply_, norms
+from gnoise.remedies.lists import multiply_, norms, usable
 from gnoise.remedies.transform import State, Transform, book_dtype, identity
 
 
@@ -38,11 +38,11 @@ def adagc(limit: float = 1.05, *, decay: float = 0.98, warmup: int = 100) -> Tra
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
         size = norms(grads)
         average, steps = state.per_tensor["average"], state.per_tensor["steps"]
-        usable = size.isfinite() & (size > 0.0)
+        moves = usable(size)
         bound = limit * bias_corrected(average, decay, steps.clamp(min=1.0))
-        factor = torch.where(usable & (steps >= max(warmup, 1)), clip_norm_factor(size, bound), 1.0)
-        average = torch.where(usable, ema(average, factor * size, decay), average)
-        return multiply_(grads, factor), State(per_tensor={"average": average, "steps": steps + usable})
+        factor = torch.where(moves & (steps >= max(warmup, 1)), clip_norm_factor(size, bound), 1.0)
+        average = torch.where(moves, ema(average, factor * size, decay), average)
+        return multiply_(grads, factor), State(per_tensor={"average": average, "steps": steps + moves})
 
     return Transform(init, update)
 
@@ -73,18 +73,18 @@ def zclip(limit: float = 2.5, *, decay: float = 0.97, warmup: int = 25) -> Trans
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
         mean, variance, steps = (state.shared[name] for name in ("mean", "variance", "steps"))
         size = torch.linalg.vector_norm(norms(grads))
-        usable, learning = size.isfinite(), steps < max(warmup, 2)
+        finite, learning = size < math.inf, steps < max(warmup, 2)
         bound = zclip_limit(size, mean, variance, limit)
-        factor = torch.where(usable & ~learning, clip_norm_factor(size, bound), 1.0)
-        bounded = torch.where(usable, factor * size, mean)
+        factor = torch.where(finite & ~learning, clip_norm_factor(size, bound), 1.0)
+        bounded = torch.where(finite, factor * size, mean)
         weight = torch.where(learning, 1.0 / (steps + 1.0), 1.0 - decay)
         apart = bounded - mean
         # Welford's update while learning, so that the variance is about the mean of all norms seen by then.
         spread = torch.where(learning, (1.0 - weight) * apart.square(), apart.square())
         after = {
-            "mean": torch.where(usable, mean + weight * apart, mean),
-            "variance": torch.where(usable, (1.0 - weight) * variance + weight * spread, variance),
-            "steps": steps + usable,
+            "mean": torch.where(finite, mean + weight * apart, mean),
+            "variance": torch.where(finite, (1.0 - weight) * variance + weight * spread, variance),
+            "steps": steps + finite,
         }
         return multiply_(grads, factor), State(shared=after)
 

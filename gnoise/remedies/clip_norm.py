@@ -1,4 +1,5 @@
 """Bounds on norms: of each tensor, of the whole list, of each unit against its weights."""
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
 import math
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from gnoise.errors import UserError
 from gnoise.formulas import clip_norm_factor
-from gnoise.remedies.lists import multiply_, norms
+from gnoise.remedies.lists import beside, multiply_, norms
 from gnoise.remedies.shards import local, total
 from gnoise.remedies.transform import State, Transform, identity
 
@@ -84,22 +85,33 @@ def agc(limit: float = 0.01, *, smallest: float = 1e-3) -> Transform:
         return identity()
 
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
-        for grad, param in zip(grads, params, strict=True):
-            size = _unit_norms(grad)
-            factor = clip_norm_factor(size, limit * _unit_norms(param).clamp(min=smallest))
-            local([grad])[0].mul_(_finite_or_one(factor, size))
+        matrices = [i for i, x in enumerate(grads) if x.ndim > 1]
+        vectors = [i for i, x in enumerate(grads) if x.ndim < 2]
+        if vectors:
+            some = [grads[i] for i in vectors]
+            multiply_(some, factors(norms(some), norms([params[i].detach() for i in vectors])))
+        if matrices:
+            some = [grads[i] for i in matrices]
+            factor = factors(_row_norms(some), _row_norms([params[i].detach() for i in matrices]))
+            for parts, (numbers,) in beside(local(some), factor, rows=True):
+                torch._foreach_mul_(parts, numbers)
         return grads, state
+
+    def factors(size: Tensor, weight: Tensor) -> Tensor:
+        return _finite_or_one(clip_norm_factor(size, limit * weight.clamp(min=smallest)), size)
 
     return Transform(lambda params: State(), update)
 
 
-def _unit_norms(x: Tensor) -> Tensor:
-    axes = tuple(range(1, x.ndim)) if x.ndim > 1 else tuple(range(x.ndim))
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    (here,) = local([x.detach()])
-    size = torch.linalg.vector_norm(here, dim=axes, keepdim=True, dtype=wide)
-    return total(size.unsqueeze(-1), [x], rows=True).squeeze(-1)
+def _row_norms(matrices: Sequence[Tensor]) -> Tensor:
+    """Return the norms of what this process holds of rows, whole ones, tensor after tensor."""
+    found: list[Tensor] = []
+    for x, here in zip(matrices, local(matrices), strict=True):
+        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+        size = torch.linalg.vector_norm(here, dim=tuple(range(1, x.ndim)), dtype=wide)
+        found.append(total(size.unsqueeze(-1), [x], rows=True).squeeze(-1).to(matrices[0].device))
+    return torch.cat(found)
 
 
 def _finite_or_one(factor: Tensor, size: Tensor) -> Tensor:
-    return torch.where(size.isfinite(), factor, 1.0)
+    return torch.where(size < math.inf, factor, 1.0)

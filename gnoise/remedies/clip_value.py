@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from torch.optim import Optimizer
 from gnoise.remedies.clip_norm import positive
 from gnoise.remedies.entrywise import Each, Scale, entrywise, over_parts
 from gnoise.remedies.lists import batches, widened
-from gnoise.remedies.transform import State, Transform, identity
+from gnoise.remedies.positions import constants
+from gnoise.remedies.transform import State, Transform, book_dtype, identity
 
 
 def clip_value(limit: Scale = None, *, gain: float = 3.0, decay: float = 0.99) -> Transform:
@@ -60,11 +62,10 @@ def clip_coordinates(limit: float = 10.0, *, decay: float = 0.999, adam: Optimiz
         times = limit / math.sqrt(1.0 - decay ** max(int(steps), 1))
         for _, (parts, averages) in batches(grads, second):
             entries = widened(parts)
-            squares = list(torch._foreach_mul(entries, entries))  # for the check and for the average
+            # A CPU needs the squares to see whether anything changes; if nothing does, the average has them as well.
+            squares = _squares(entries) if entries[0].device.type == "cpu" else None
             changed = _clip_to_(entries, averages, [times] * len(parts), squares=squares)
-            if changed:
-                torch._foreach_copy_(squares, entries)
-                torch._foreach_mul_(squares, entries)
+            squares = _squares(entries) if changed or squares is None else squares
             torch._foreach_lerp_(averages, squares, 1.0 - decay)
             if changed:
                 for average in averages:
@@ -76,6 +77,10 @@ def clip_coordinates(limit: float = 10.0, *, decay: float = 0.999, adam: Optimiz
     return Transform(init, update)
 
 
+def _squares(entries: list[Tensor]) -> list[Tensor]:
+    return list(torch._foreach_mul(entries, entries))
+
+
 def _clip_by_adam(
     adam: Optimizer, limit: float
 ) -> Callable[[list[Tensor], State, Sequence[Tensor]], tuple[list[Tensor], State]]:
@@ -83,10 +88,7 @@ def _clip_by_adam(
         betas = {id(x): group["betas"][1] for group in adam.param_groups for x in group["params"]}
         places = [i for i, x in enumerate(params) if "exp_avg_sq" in adam.state.get(x, {})]
         seen = [adam.state[params[i]] for i in places]
-        times = [
-            limit / math.sqrt(1.0 - betas[id(params[i])] ** float(moments["step"]))
-            for i, moments in zip(places, seen, strict=True)
-        ]
+        times = _times(limit, [betas[id(params[i])] for i in places], [moments["step"] for moments in seen])
         for owners, (parts, averages) in batches([grads[i] for i in places], [x["exp_avg_sq"] for x in seen]):
             entries = widened(parts)
             if _clip_to_(entries, widened(averages), [times[i] for i in owners]) and entries is not parts:
@@ -96,22 +98,36 @@ def _clip_by_adam(
     return update
 
 
+def _times(limit: float, decays: list[float], steps: Sequence[float | Tensor]) -> Sequence[float | Tensor]:
+    """Return c/√(1−βᵗ) of each tensor: where Adam counts steps on the GPU without asking for them."""
+    if not all(isinstance(step, Tensor) and step.device.type != "cpu" for step in steps):
+        return [limit / math.sqrt(1.0 - decay ** float(step)) for decay, step in zip(decays, steps, strict=True)]
+    counts = torch.stack([step for step in steps if isinstance(step, Tensor)])
+    corrections = 1.0 - constants(tuple(decays), counts.device, book_dtype(counts.device)) ** counts
+    return list((limit / corrections.sqrt()).float().unbind())
+
+
 def _clip_to_(
-    entries: list[Tensor], averages: list[Tensor], times: list[float], *, squares: list[Tensor] | None = None
+    entries: list[Tensor],
+    averages: list[Tensor],
+    times: Sequence[float | Tensor],
+    *,
+    squares: list[Tensor] | None = None,
 ) -> bool:
     """Clip to ±times · √average in place, unbounded where the average is zero; say whether anything may have changed.
 
     On a CPU a part where every square lies within its bound, as most do, is only looked at.
     """
     if entries[0].device.type == "cpu":
-        slack = _slack(entries, averages, times) if squares is None else _slack_of(squares, averages, times)
+        numbers = [float(x) for x in times]
+        slack = _slack(entries, averages, numbers) if squares is None else _slack_of(squares, averages, numbers)
         apart = [i for i, least in enumerate(slack) if not least >= 0.0]  # NaN is apart
     else:
         apart = list(range(len(entries)))
     if not apart:
         return False
     beyond, bounds = [entries[i] for i in apart], list(torch._foreach_sqrt([averages[i] for i in apart]))
-    torch._foreach_mul_(bounds, [times[i] for i in apart])
+    torch._foreach_mul_(bounds, cast("Each", [times[i] for i in apart]))
     for bound in bounds:
         torch.threshold_(bound, 0.0, math.inf)  # what is not above zero becomes infinite
     torch._foreach_minimum_(beyond, bounds)
@@ -142,5 +158,6 @@ def _clip_all_(entries: list[Tensor], limits: Each) -> None:
         torch._foreach_clamp_min_(entries, [-limit for limit in numbers])
     else:
         bounds = [limit for limit in limits if isinstance(limit, Tensor)]
-        torch._foreach_minimum_(entries, bounds)
-        torch._foreach_maximum_(entries, torch._foreach_neg(bounds))
+        lowest = torch._foreach_neg(bounds)
+        for entry, bound, low in zip(entries, bounds, lowest, strict=True):
+            entry.clamp_(low, bound)

@@ -9,14 +9,16 @@ from torch import Tensor
 
 from gnoise.errors import UserError
 from gnoise.remedies.clip_norm import positive
-from gnoise.remedies.lists import batches, widened
+from gnoise.remedies.lists import batches, beside, widened
+from gnoise.remedies.shards import local
 from gnoise.remedies.tracked_scale import init_scale, track_scale
 from gnoise.remedies.transform import State, Transform, identity
 
 Scale = float | Sequence[float] | None
 """One number for all tensors, one for each, or ``None``: track it over steps."""
 Each = list[float] | list[Tensor]
-"""The scale of each part: numbers where they are known without waiting for a GPU."""
+"""The scale of each part: numbers where they are known without waiting for a GPU, else tensors as wide as the part
+or to be repeated over it."""
 Alone = Callable[[Tensor, float], object]
 """Change the entries of one part in place: on a CPU, where the next operation finds them in its cache."""
 Together = Callable[[list[Tensor], Each], object]
@@ -57,7 +59,7 @@ def _listed(walk: Walk, scales: list[float], setting: str) -> Transform:
                 f"expected one {setting} or one for each of {len(params)} tensors, got {len(scales)}; "
                 f"try {setting}=[...] in the order of the parameters"
             )
-        return State(per_tensor={"scale": torch.tensor(scales, device=params[0].device)})
+        return State(per_tensor={"scale": torch.tensor(scales)})  # not on a GPU: known without waiting for it
 
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
         walk(grads, state.per_tensor["scale"])
@@ -79,27 +81,24 @@ def over_parts(alone: Alone, together: Together) -> Walk:
     """Walk through gradients: on a CPU part by part, each small enough for its cache, on a GPU all at once."""
 
     def walk(grads: list[Tensor], scale: float | Tensor) -> None:
-        numbers: list[float] | None = None
+        if isinstance(scale, Tensor) and scale.device.type != "cpu":
+            for parts, (limits,) in beside(local(grads), scale):
+                in_full(parts, limits, together)
+            return
+        numbers = [float(x) for x in scale.tolist()] if isinstance(scale, Tensor) else [float(scale)] * len(grads)
         for owners, (parts,) in batches(grads):
-            entries = widened(parts)
-            if entries[0].device.type != "cpu":
-                together(entries, _each(scale, owners, entries[0].device))
-            else:
-                numbers = _numbers(scale, len(grads)) if numbers is None else numbers
-                for place, entry in zip(owners, entries, strict=True):
-                    alone(entry, numbers[place])
-            if entries is not parts:
-                torch._foreach_copy_(parts, entries)
+            in_full(parts, [numbers[i] for i in owners], together if parts[0].device.type != "cpu" else part_by_part)
+
+    def part_by_part(entries: list[Tensor], limits: Each) -> None:
+        for entry, limit in zip(entries, limits, strict=True):
+            alone(entry, float(limit))
 
     return walk
 
 
-def _numbers(scale: float | Tensor, count: int) -> list[float]:
-    return [float(x) for x in scale.tolist()] if isinstance(scale, Tensor) else [float(scale)] * count
-
-
-def _each(scale: float | Tensor, owners: Sequence[int], device: torch.device) -> Each:
-    if not isinstance(scale, Tensor):
-        return [float(scale)] * len(owners)
-    single = scale.to(device).unbind()
-    return [single[i] for i in owners]
+def in_full(parts: list[Tensor], limits: Each, together: Together) -> None:
+    """Run a rule on tensors in place, on those of 16 bits in float32."""
+    entries = widened(parts)
+    together(entries, limits)
+    if entries is not parts:
+        torch._foreach_copy_(parts, entries)

@@ -1,17 +1,21 @@
 """Arithmetic over lists of tensors: few launches on a GPU, one pass through memory on a CPU."""
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from gnoise.remedies.positions import positions, repeated
 from gnoise.remedies.shards import local, over_processes, total
 from gnoise.remedies.transform import book_dtype
 
 _CHUNK = 1 << 19
 """Entries worked on at a time on a CPU: gradient and scratch stay in its cache from one operation to the next."""
+_SMALL = 1 << 14
+"""Entries up to which a tensor costs a GPU less to copy twice than to launch something for it alone."""
 _NARROW = (torch.float16, torch.bfloat16)
 
 
@@ -29,15 +33,20 @@ def batches(*columns: Sequence[Tensor]) -> Iterator[tuple[list[int], tuple[list[
         the place each part came from, and the parts of each column: views, to be changed in place.
     """
     here = [local(column) for column in columns]
-    grouped: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for place, tensor in enumerate(here[0]):
-        if tensor.numel():
-            grouped.setdefault((tensor.device, tensor.dtype), []).append(place)
-    for (device, _), places in grouped.items():
-        if device.type != "cpu":
-            yield places, tuple([column[i] for i in places] for column in here)
-        else:
+    for (device, _), found in alike(here[0]).items():
+        places = [i for i in found if here[0][i].numel()]
+        if device.type == "cpu":
             yield from _cached(places, here)
+        elif places:
+            yield places, tuple([column[i] for i in places] for column in here)
+
+
+def alike(tensors: Sequence[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[int]]:
+    """Return places of plain tensors by their device and dtype."""
+    places: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for place, x in enumerate(tensors):
+        places.setdefault((x.device, x.dtype), []).append(place)
+    return places
 
 
 def _cached(
@@ -106,8 +115,13 @@ def largest(tensors: Sequence[Tensor]) -> Tensor:
         on_cpu = all(x.device.type == "cpu" for x in some)
         # torch's infinity norm takes a CPU ten times as long as this.
         peaks = torch.stack([_peak(x) for x in some]) if on_cpu else _norms_here(some, math.inf)
-        sizes[held] = peaks.to(sizes)
+        sizes.index_copy_(0, positions(held, device), peaks.to(sizes))
     return over_processes(sizes, tensors, largest=True)
+
+
+def usable(sizes: Tensor) -> Tensor:
+    """Say which norms are neither zero nor infinite nor NaN, in three launches."""
+    return (sizes > 0.0) & (sizes < math.inf)
 
 
 def _peak(tensor: Tensor) -> Tensor:
@@ -118,20 +132,60 @@ def _peak(tensor: Tensor) -> Tensor:
 def _norms_here(tensors: Sequence[Tensor], power: float) -> Tensor:
     """Return norms of plain tensors: one launch for each device and dtype, and few to put them together."""
     device = tensors[0].device
-    places: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for place, x in enumerate(tensors):
-        places.setdefault((x.device, x.dtype), []).append(place)
     found: list[Tensor] = []
+    places = alike(tensors)
     for (_, dtype), chosen in places.items():
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         each = torch._foreach_norm([tensors[i] for i in chosen], power, dtype=wide)
         found.append(torch.stack(list(each)).to(device, book_dtype(device)))
     if len(found) == 1:
         return found[0]
-    sizes = torch.empty(len(tensors), dtype=book_dtype(device), device=device)
-    for chosen, some in zip(places.values(), found, strict=True):
-        sizes[chosen] = some
-    return sizes
+    order = [i for chosen in places.values() for i in chosen]
+    return torch.empty_like(torch.cat(found)).index_copy_(0, positions(order, device), torch.cat(found))
+
+
+def beside(
+    tensors: Sequence[Tensor], *columns: Tensor, rows: bool = False
+) -> Iterator[tuple[list[Tensor], tuple[list[Tensor], ...]]]:
+    """Lay tensors beside numbers of theirs that only a GPU knows, for an operation over both without a wait.
+
+    Large tensors are yielded as they are, beside views of one number or of one number a row. Small ones are
+    yielded together, end to end as one vector with a number for each entry, and copied back when the walk goes on:
+    of hundreds of tensors only the large ones cost a launch each.
+
+    Args:
+        tensors: plain ones, to be changed in place.
+        columns: vectors of numbers, one a tensor or one a row, tensor after tensor.
+        rows: numbers are of rows; tensors of fewer than two axes are one row.
+
+    Yields:
+        tensors of one device and dtype, and what goes with them of each column: in float32 for those of 16 bits.
+    """
+    units = [len(x) if rows and x.ndim > 1 else 1 for x in tensors]
+    starts = [0, *itertools.accumulate(units)]
+    for (device, dtype), places in alike(tensors).items():
+        wide = torch.float32 if dtype in _NARROW else dtype
+        numbers = [column.to(device, wide, non_blocking=True) for column in columns]
+        small = [i for i in places if 0 < tensors[i].numel() <= _SMALL]
+        small = small if len(small) > 1 else []
+        large = [i for i in places if tensors[i].numel() > (_SMALL if small else 0)]
+        laid = [tensors[i] for i in large]
+        views = [[_of_rows(x, starts[i], units[i], tensors[i].ndim) for i in large] for x in numbers]
+        if not small:
+            yield laid, tuple(views)
+            continue
+        lengths = [tensors[i].numel() // units[i] for i in small]
+        index = repeated([starts[i] for i in small], [units[i] for i in small], lengths, device)
+        joined = torch.cat([tensors[i].reshape(-1) for i in small])
+        yield [*laid, joined], tuple([*view, x[index]] for view, x in zip(views, numbers, strict=True))
+        parts = joined.split([tensors[i].numel() for i in small])
+        torch._foreach_copy_(
+            [tensors[i] for i in small], [part.view_as(tensors[i]) for part, i in zip(parts, small, strict=True)]
+        )
+
+
+def _of_rows(numbers: Tensor, start: int, units: int, axes: int) -> Tensor:
+    return numbers[start] if units == 1 else numbers[start : start + units].view(-1, *[1] * (axes - 1))
 
 
 def multiply_(tensors: list[Tensor], factors: Tensor) -> list[Tensor]:
@@ -146,15 +200,16 @@ def multiply_(tensors: list[Tensor], factors: Tensor) -> list[Tensor]:
     """
     here = local(tensors)
     if factors.device.type == "cpu":
-        numbers: list[float] = factors.expand(len(here)).tolist()
-        for tensor, x in zip(here, numbers, strict=True):
+        single: list[float] = factors.expand(len(here)).tolist()
+        for tensor, x in zip(here, single, strict=True):
             if x != 1.0:
                 tensor.mul_(x)  # torch._foreach_mul_ would round the number to float16 first, to infinity even
         return tensors
-    kinds = {(x.device, x.dtype) for x in here}
-    if factors.ndim == 0 and len(kinds) == 1:
-        torch._foreach_mul_(here, factors.to(*kinds.pop()) if here[0].dtype not in _NARROW else factors.float())
+    if factors.ndim == 0:
+        for (device, dtype), places in alike(here).items():
+            number = factors.to(device, torch.float32 if dtype in _NARROW else dtype)
+            torch._foreach_mul_([here[i] for i in places], number)
         return tensors
-    single = factors.expand(len(here)).unbind()
-    torch._foreach_mul_(here, [x.to(tensor.device) for x, tensor in zip(single, here, strict=True)])
+    for parts, (numbers,) in beside(here, factors):
+        torch._foreach_mul_(parts, numbers)
     return tensors

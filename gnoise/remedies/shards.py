@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from gnoise.remedies.positions import positions
+
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.tensor import DTensor
@@ -54,9 +56,10 @@ def over_processes(values: Tensor, tensors: Sequence[Tensor], *, largest: bool =
     if places:
         values = values.clone()
     for (mesh, axis), chosen in places.items():
-        part = values[..., chosen].contiguous()
+        index = positions(chosen, values.device)
+        part = values.index_select(-1, index)
         dist.all_reduce(part, dist.ReduceOp.MAX if largest else dist.ReduceOp.SUM, group=mesh.get_group(axis))
-        values[..., chosen] = part
+        values.index_copy_(-1, index, part)
     return values
 
 

@@ -47,7 +47,11 @@ def shrink(
         raise UserError(f"expected form to be one of {', '.join(_FORMS)}, got {form!r}; try form='saturating'")
     if rows and form != "saturating":
         raise UserError(f"expected rows with the saturating form only, got {form!r}; try form='saturating'")
-    walk = partial(saturate_rows, gain=positive(gain, "gain")) if rows else over_parts(*_FORMS[form])
+    walk = (
+        partial(saturate_rows, gain=positive(gain, "gain"), together=_saturating_all_)
+        if rows
+        else over_parts(*_FORMS[form])
+    )
     return entrywise(walk, scale, gain=gain, decay=decay, setting="scale")
 
 

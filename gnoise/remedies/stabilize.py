@@ -8,7 +8,7 @@ from torch import Tensor
 from gnoise.errors import UserError
 from gnoise.formulas import bias_corrected, ema, stabilizer_ratio
 from gnoise.remedies.clip_norm import positive
-from gnoise.remedies.lists import multiply_, norms
+from gnoise.remedies.lists import multiply_, norms, usable
 from gnoise.remedies.transform import State, Transform, book_dtype
 
 _LARGEST_FACTOR = 1e38
@@ -51,15 +51,15 @@ def stabilize(gammas: tuple[float, float] = (0.6, 0.999), *, max_ratio: float = 
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
         books = state.per_tensor
         size = norms(grads)
-        usable = size.isfinite() & (size > 0.0)
-        steps = books["steps"] + usable
-        m = torch.where(usable, ema(books["norm_average"], size, first), books["norm_average"])
-        v = torch.where(usable, ema(books["sq_norm_average"], size.square(), second), books["sq_norm_average"])
+        moves = usable(size)
+        steps = books["steps"] + moves
+        m = torch.where(moves, ema(books["norm_average"], size, first), books["norm_average"])
+        v = torch.where(moves, ema(books["sq_norm_average"], size.square(), second), books["sq_norm_average"])
         since = steps.clamp(min=1.0)
         ratio = stabilizer_ratio(bias_corrected(m, first, since), bias_corrected(v, second, since)).clamp(max=max_ratio)
-        ratio = torch.where(usable, ratio, books["ratio"])
+        ratio = torch.where(moves, ratio, books["ratio"])
         after = {"norm_average": m, "sq_norm_average": v, "steps": steps, "ratio": ratio}
-        factor = torch.where(usable, (ratio / size).clamp(max=_LARGEST_FACTOR), 1.0)
+        factor = torch.where(moves, (ratio / size).clamp(max=_LARGEST_FACTOR), 1.0)
         return multiply_(grads, factor), State(per_tensor=after)
 
     return Transform(init, update)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from gnoise.formulas import bias_corrected, ema, lower_spikes
 from gnoise.remedies.clip_norm import positive
-from gnoise.remedies.lists import batches, largest, widened
+from gnoise.remedies.lists import batches, beside, largest, usable, widened
+from gnoise.remedies.shards import local
 from gnoise.remedies.stabilize import stabilize
 from gnoise.remedies.transform import State, Transform, book_dtype, identity
 
@@ -38,17 +39,11 @@ def adaclip(limit: float = 1.0, *, decay: float = 0.999) -> Transform:
     def update(grads: list[Tensor], state: State, params: Sequence[Tensor]) -> tuple[list[Tensor], State]:
         books = state.per_tensor
         peak = largest(grads)
-        usable = peak.isfinite() & (peak > 0.0)
-        steps = books["steps"] + usable
-        average = torch.where(usable, ema(books["average"], peak, decay), books["average"])
+        moves = usable(peak)
+        steps = books["steps"] + moves
+        average = torch.where(moves, ema(books["average"], peak, decay), books["average"])
         bound = limit * bias_corrected(average, decay, steps.clamp(min=1.0))
-        spiked = usable & (peak > bound)
-        # Asking which tensors spiked makes a GPU wait once, and saves going through all the others.
-        places = torch.nonzero(spiked).flatten().tolist()
-        for owners, (parts,) in batches([grads[i] for i in places]):
-            for owner, part, entry in zip(owners, parts, widened(parts), strict=True):
-                place = places[owner]
-                part.copy_(lower_spikes(entry, bound[place].to(entry), peak[place].to(entry)))
+        _lower(local(grads), torch.where(moves & (peak > bound), bound, math.inf), peak)
         return grads, State(per_tensor={"average": average, "steps": steps})
 
     return Transform(init, update)
@@ -67,3 +62,30 @@ def adagn(gammas: tuple[float, float] = (0.7, 0.9)) -> Transform:
         Huang et al. 2025, Stable-SPAM, arXiv 2502.17055, versions 1 and 2.
     """
     return stabilize(gammas, max_ratio=math.inf)
+
+
+def _lower(tensors: list[Tensor], bounds: Tensor, peaks: Tensor) -> None:
+    """Lower spikes in place. A CPU only touches tensors that have some; asking which would make a GPU wait."""
+    if bounds.device.type != "cpu":
+        lower_without_waiting(tensors, bounds, peaks)
+        return
+    spiked = [i for i, bound in enumerate(bounds.tolist()) if bound < math.inf]
+    for owners, (parts,) in batches([tensors[i] for i in spiked]):
+        for owner, part, entry in zip(owners, parts, widened(parts), strict=True):
+            place = spiked[owner]
+            part.copy_(lower_spikes(entry, bounds[place].to(entry), peaks[place].to(entry)))
+
+
+def lower_without_waiting(tensors: Sequence[Tensor], bounds: Tensor, peaks: Tensor) -> None:
+    """Lower spikes in place where they are, a few launches each for large tensors and for all small ones together.
+
+    Args:
+        tensors: plain ones.
+        bounds: c m̂ of each; infinite where nothing has to change.
+        peaks: its largest entry.
+    """
+    for parts, (limits, factors) in beside(tensors, bounds, torch.clamp(bounds / peaks, max=1.0)):
+        one = factors[0].new_ones(())
+        for part, limit, factor in zip(parts, limits, factors, strict=True):
+            (entries,) = widened([part])
+            part.mul_(torch.where(entries.abs() > limit, factor, one))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gnoise.formulas import bias_corrected, cauchy_gaussian_scales, ema
+from gnoise.remedies.positions import padded
 from gnoise.remedies.shards import local, over_processes
 from gnoise.remedies.transform import State, book_dtype
 
@@ -49,34 +50,35 @@ def track_scale(grads: Sequence[Tensor], state: State, *, decay: float, gain: fl
 
 
 def _scales(grads: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    device = grads[0].device
-    parts = [_strided(x, grad.numel()).to(device, torch.float32) for x, grad in zip(local(grads), grads, strict=True)]
-    lengths = torch.tensor([len(part) for part in parts], device=device)
-    owners = torch.repeat_interleave(
-        torch.arange(len(parts), device=device), lengths, output_size=int(sum(map(len, parts)))
-    )
-    values = torch.cat(parts)
-    counted = (values != 0.0) & values.isfinite()
-    magnitude = torch.where(counted, values.abs(), 1.0)
-    totals = _sums(torch.stack([counted.to(magnitude.dtype), magnitude.log()]), owners, grads)
-    number = totals[0].clamp(min=1.0)
-    unit = (totals[1] / number).exp()
-    phase = magnitude / unit.float()[owners]
-    waves = torch.stack([torch.cos(t * phase) * counted for t in _FREQUENCIES])
-    heights = (_sums(waves, owners, grads) / number).abs()
+    values = _sampled(grads)
+    sizes = values.abs()
+    counted = (sizes > 0.0) & (sizes < math.inf)
+    magnitude = torch.where(counted, sizes, 1.0)
+    number, logs = _sums([counted, magnitude.log()], grads).unbind()
+    unit = (logs / number.clamp(min=1.0)).exp()
+    phase = magnitude / unit.to(magnitude.dtype).unsqueeze(1)
+    waves = [torch.cos(t * phase) * counted for t in _FREQUENCIES]
+    heights = (_sums(waves, grads) / number.clamp(min=1.0)).abs()
     spread = -heights.clamp(min=math.exp(-_LARGEST)).log()
     cauchy, gaussian = cauchy_gaussian_scales(spread[0], spread[1], _FREQUENCIES)
     width = (cauchy.square() + 2.0 * gaussian).sqrt()
-    usable = (totals[0] > 0) & (width > 0.0)
+    usable = (number > 0) & (width > 0.0)
     return torch.where(usable, unit * width, 1.0), usable
+
+
+def _sampled(grads: Sequence[Tensor]) -> Tensor:
+    """Return entries of each tensor as rows of one table, filled up with zeros, which never count."""
+    device = grads[0].device
+    parts = [_strided(x, grad.numel()).to(device) for x, grad in zip(local(grads), grads, strict=True)]
+    values = torch.cat([*parts, parts[0].new_zeros(1)]).detach().float()
+    return values[padded([len(part) for part in parts], device)]
 
 
 def _strided(part: Tensor, numel: int) -> Tensor:
     # An odd stride walks through the columns of a matrix instead of visiting the same few in every row.
-    return part.detach().reshape(-1)[:: -(-numel // _SAMPLE) | 1]
+    return part.reshape(-1)[:: -(-numel // _SAMPLE) | 1]
 
 
-def _sums(rows: Tensor, owners: Tensor, grads: Sequence[Tensor]) -> Tensor:
-    wide = book_dtype(rows.device)
-    here = torch.zeros(len(rows), len(grads), dtype=wide, device=rows.device).index_add_(1, owners, rows.to(wide))
-    return over_processes(here, grads)
+def _sums(tables: Sequence[Tensor], grads: Sequence[Tensor]) -> Tensor:
+    wide = book_dtype(tables[0].device)
+    return over_processes(torch.stack([table.sum(dim=1, dtype=wide) for table in tables]), grads)

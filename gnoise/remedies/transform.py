@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gnoise.errors import UserError
+from gnoise.remedies.positions import positions
 
 Key = TypeVar("Key", str, int)
 
@@ -34,7 +35,7 @@ class State:
     def take(self, places: Sequence[int]) -> "State":
         """Return the state of some of the tensors only."""
         return State(
-            {name: x[list(places)] for name, x in self.per_tensor.items()},
+            {name: x[positions(places, x.device)] for name, x in self.per_tensor.items()},
             {name: [xs[i] for i in places] for name, xs in self.per_entry.items()},
             self.shared,
             tuple(state.take(places) for state in self.inner),
@@ -44,8 +45,7 @@ class State:
         """Return this state with the tensors of :meth:`take` replaced."""
         per_tensor: dict[str, Tensor] = {}
         for name, x in self.per_tensor.items():
-            per_tensor[name] = x.clone()
-            per_tensor[name][list(places)] = part.per_tensor[name]
+            per_tensor[name] = x.index_copy(0, positions(places, x.device), part.per_tensor[name])
         per_entry: dict[str, list[Tensor]] = {}
         for name, xs in self.per_entry.items():
             new = dict(zip(places, part.per_entry[name], strict=True))
