@@ -123,9 +123,10 @@ def cauchy_gaussian_scales(low: Array, high: Array, frequencies: tuple[float, fl
         γ and s².
     """
     t, u = frequencies
-    sq = (2.0 * (high / u - low / t) / (u - t)).clip(min=0.0)
-    cauchy = (low / t - sq * t / 2.0).clip(min=0.0)
-    return cauchy, 2.0 * (low / t - cauchy) / t
+    slope = low / t
+    sq = (2.0 / (u - t) * (high / u - slope)).clip(min=0.0)
+    cauchy = (slope - t / 2.0 * sq).clip(min=0.0)
+    return cauchy, 2.0 / t * (slope - cauchy)
 
 
 def stabilizer_ratio(norm_average: Array, sq_norm_average: Array) -> Array:

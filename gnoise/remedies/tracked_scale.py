@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gnoise.formulas import bias_corrected, cauchy_gaussian_scales, ema
-from gnoise.remedies.positions import padded
+from gnoise.remedies.positions import constants, padded
 from gnoise.remedies.shards import local, over_processes
 from gnoise.remedies.transform import State, book_dtype
 
@@ -54,15 +54,17 @@ def _scales(grads: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     sizes = values.abs()
     counted = (sizes > 0.0) & (sizes < math.inf)
     magnitude = torch.where(counted, sizes, 1.0)
-    number, logs = _sums([counted, magnitude.log()], grads).unbind()
-    unit = (logs / number.clamp(min=1.0)).exp()
+    totals = _sums(torch.stack([counted.to(magnitude.dtype), magnitude.log()]), grads)
+    number = totals[0].clamp(min=1.0)
+    unit = (totals[1] / number).exp()
     phase = magnitude / unit.to(magnitude.dtype).unsqueeze(1)
-    waves = [torch.cos(t * phase) * counted for t in _FREQUENCIES]
-    heights = (_sums(waves, grads) / number.clamp(min=1.0)).abs()
+    frequencies = constants(_FREQUENCIES, phase.device, phase.dtype)
+    waves = torch.cos(frequencies.view(-1, 1, 1) * phase) * counted
+    heights = (_sums(waves, grads) / number).abs()
     spread = -heights.clamp(min=math.exp(-_LARGEST)).log()
     cauchy, gaussian = cauchy_gaussian_scales(spread[0], spread[1], _FREQUENCIES)
     width = (cauchy.square() + 2.0 * gaussian).sqrt()
-    usable = (number > 0) & (width > 0.0)
+    usable = (totals[0] > 0) & (width > 0.0)
     return torch.where(usable, unit * width, 1.0), usable
 
 
@@ -76,9 +78,11 @@ def _sampled(grads: Sequence[Tensor]) -> Tensor:
 
 def _strided(part: Tensor, numel: int) -> Tensor:
     # An odd stride walks through the columns of a matrix instead of visiting the same few in every row.
-    return part.reshape(-1)[:: -(-numel // _SAMPLE) | 1]
+    step = -(-numel // _SAMPLE) | 1
+    if part.is_contiguous():
+        return part.as_strided((-(-part.numel() // step),), (step,))  # one call, for there may be hundreds
+    return part.reshape(-1)[::step]
 
 
-def _sums(tables: Sequence[Tensor], grads: Sequence[Tensor]) -> Tensor:
-    wide = book_dtype(tables[0].device)
-    return over_processes(torch.stack([table.sum(dim=1, dtype=wide) for table in tables]), grads)
+def _sums(tables: Tensor, grads: Sequence[Tensor]) -> Tensor:
+    return over_processes(tables.sum(dim=-1, dtype=book_dtype(tables.device)), grads)
