@@ -110,18 +110,19 @@ def main() -> None:
 
 
 def parity(report: Report, *, quick: bool) -> None:
-    """Hold every kernel against float64 on the device, and against itself a hundred times."""
+    """Hold every kernel against float64 on the device, and the norm layers' against itself a hundred times."""
     print("parity", flush=True)
     sizes = (1, 3, 127, 1025) if quick else (1, 3, 127, 1023, 1025, 4095, 4096, 8191, 8192, 16384)
     dtypes = (torch.float32, torch.bfloat16, torch.float16)
     tolerance = {torch.float32: 2e-6, torch.bfloat16: 4e-3, torch.float16: 5e-4}
     errors: dict[str, float] = {}
-    for size, dtype, leading in itertools.product(sizes, dtypes, ((5,), (3, 7), (2, 3, 40))):
-        for centered in (True, False):
-            dx, sums = _norm_errors((*leading, size), dtype, centered)
-            errors[f"{'LayerNorm' if centered else 'RMSNorm'} {_shape((*leading, size))} {dtype}"] = max(
-                dx / tolerance[dtype], sums / 2e-6
-            )
+    rows = ((5,), (3, 7), (2, 3, 40))
+    cases = [((*leading, size), dtype) for size, dtype, leading in itertools.product(sizes, dtypes, rows)]
+    for (shape, dtype), centered in itertools.product([*cases, (_many(quick), torch.bfloat16)], (True, False)):
+        dx, sums = _norm_errors(shape, dtype, centered)
+        errors[f"{'LayerNorm' if centered else 'RMSNorm'} {_shape(shape)} {dtype}"] = max(
+            dx / tolerance[dtype], sums / 2e-6
+        )
     for dtype, order in itertools.product(dtypes, Order):
         g, x = (torch.randn(3, 300, side, device=DEVICE).to(dtype) for side in (130, 257))
         found = per_example_linear_norms(g, x, order=order)[0]
@@ -136,18 +137,23 @@ def parity(report: Report, *, quick: bool) -> None:
     pairs = list(zip(sketch(values, scale), sketch_reference(values, scale), strict=True))
     exact = all(torch.equal(x, y) for a, b in pairs if a and b for x, y in zip(a, b, strict=True))
     report.add(Result("sketch exact", f"{values.numel()} values", holds=exact))
-    shape = (1, 2048, 96) if quick else (1, 1 << 20, 768)
-    x, g, w = _norm_inputs(shape, torch.bfloat16)
-    first = layer_norm_backward(g, x, w, w, eps=EPS)
-    same = all(
-        torch.equal(a, b)
-        for _ in range(3 if quick else 99)
-        for a, b in zip(first, layer_norm_backward(g, x, w, w, eps=EPS), strict=True)
-        if a is not None and b is not None
-    )
-    report.add(Result("same bits in 100 runs", f"{_shape(shape)} bf16", holds=same))
+    repeated(report, quick=quick)
     fused_parity(report)
     singular_parity(report, quick=quick)
+
+
+def repeated(report: Report, *, quick: bool) -> None:
+    """Hold the norm layers' backward against itself a hundred times, over many tokens and over many examples."""
+    for shape in ((1, 2048, 96) if quick else (1, 1 << 20, 768), _many(quick)):
+        x, g, w = _norm_inputs(shape, torch.bfloat16)
+        first = layer_norm_backward(g, x, w, w, eps=EPS)
+        same = all(
+            torch.equal(a, b)
+            for _ in range(3 if quick else 99)
+            for a, b in zip(first, layer_norm_backward(g, x, w, w, eps=EPS), strict=True)
+            if a is not None and b is not None
+        )
+        report.add(Result("same bits in 100 runs", f"{_shape(shape)} bf16", holds=same))
 
 
 def fused_parity(report: Report) -> None:
@@ -328,6 +334,11 @@ def _foreach_moments(grads: list[Tensor], firsts: list[Tensor], seconds_: list[T
 def _norm_inputs(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     x = 1.0 + 2.0 * torch.randn(shape, device=DEVICE)
     return x.to(dtype), torch.randn(shape, device=DEVICE).to(dtype), torch.randn(shape[-1], device=DEVICE).to(dtype)
+
+
+def _many(quick: bool) -> tuple[int, ...]:
+    """Give a shape with enough examples to be added up in several bands."""
+    return (150, 2, 96) if quick else (5000, 2, 768)
 
 
 def _norm_errors(shape: tuple[int, ...], dtype: torch.dtype, centered: bool) -> tuple[float, float]:
