@@ -54,7 +54,11 @@ def median_shares(parts: list[Tensor]) -> list[Tensor]:
 
     Without one of the lower two the median is the third value, without one of the upper two the second.
     """
-    _, second, third, _ = torch.stack(parts).float().sort(dim=0).values
+    one, two, three, four = parts
+    # Both middle values without sorting, whose indices alone would take eight matrices.
+    lower = torch.maximum(torch.minimum(one, two), torch.minimum(three, four))
+    upper = torch.minimum(torch.maximum(one, two), torch.maximum(three, four))
+    second, third = torch.minimum(lower, upper).float(), torch.maximum(lower, upper).float()
     median, apart = 0.5 * (second + third), 1.5 * _SCATTER * (third - second)
-    lower, upper = median - apart, median + apart
-    return [torch.where(part.float() <= second, lower, upper).to(part.dtype) for part in parts]
+    low, high = (median - apart).to(one.dtype), (median + apart).to(one.dtype)
+    return [torch.where(part <= second, low, high) for part in parts]

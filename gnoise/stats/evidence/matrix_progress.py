@@ -74,7 +74,7 @@ def matrix_progress(
         params=tuple(arm.params(met) for arm in arms),
         draws=draws,
         left_out=left_out,
-        freedom=rows - 1,
+        freedom=rows - _FOLDS,
         at_least=bool(draw_sq_norms.max() > _OUTWEIGHS * draw_sq_norms.sum()),
     )
 
