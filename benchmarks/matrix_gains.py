@@ -30,7 +30,7 @@ Noise = Callable[[np.random.Generator], np.ndarray]
 def main() -> None:
     """Judge every cause at both numbers of draws over seeds; print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--truth", type=int, default=60_000, help="draws behind a true gain")
     parser.add_argument("--quick", action="store_true", help="two seeds, 400 draws for the truth; writes nothing")
     options = parser.parse_args()
