@@ -145,7 +145,7 @@ def test_loud_entries_keep_their_signal() -> None:
         sample = followed(draws)
         plain, robust = (2.0 * np.log(sample.along[8:, :, of].mean((0, 2))) for of in (1, 0))
         logs.append((robust - robust[0] - plain + plain[0])[1])
-    assert abs(np.mean(logs)) < 0.03  # bounding entries at one limit for all paid clipping 5% more here
+    assert abs(np.mean(logs)) < 0.03  # bounding entries at one limit for all paid clipping 3 to 5% more
 
 
 def test_gaussian_noise_needs_no_remedy_before_muon() -> None:
