@@ -52,7 +52,7 @@ def remedied_adam_moments_(
         :mod:`gnoise.formulas` for the rules; Kingma & Ba 2015, arXiv:1412.6980, for the moments.
     """
     version = remedied_adam_moments_reference_
-    if grads and choose(grads[0], *firsts[:1]) is Backend.TRITON:
+    if grads and choose(*grads, *firsts, *seconds) is Backend.TRITON:
         version = remedied_adam_moments_triton_
     version(grads, firsts, seconds, rule=rule, scales=scales, betas=betas)
 

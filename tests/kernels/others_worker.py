@@ -5,6 +5,8 @@ import sys
 
 import torch
 
+from gnoise.errors import UserError
+from gnoise.kernels import remedied_adam_moments_
 from gnoise.kernels.entrywise_remedies import RULES, remedied_adam_moments_reference_, remedied_adam_moments_triton_
 from gnoise.kernels.linear_norms import Order, per_example_linear_norms_triton
 from gnoise.kernels.sketch import sketch, sketch_reference, sketch_triton
@@ -92,6 +94,16 @@ def entrywise() -> dict[str, float]:
     return found
 
 
+def one_wider_is_refused() -> bool:
+    """Whether GNOISE_KERNELS=triton, which the test sets, is refused where a single moment has 64 bits."""
+    grads, firsts, seconds, scales = adam_case()
+    try:
+        remedied_adam_moments_(grads, firsts, [*seconds[:-1], seconds[-1].double()], rule="rational", scales=scales)
+    except UserError:
+        return True
+    return False
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     document = {
@@ -99,5 +111,6 @@ if __name__ == "__main__":
         "linear edges": linear_edges(),
         "sketch": sketches(),
         "entrywise": entrywise(),
+        "one wider is refused": one_wider_is_refused(),
     }
     json.dump(document, sys.stdout)

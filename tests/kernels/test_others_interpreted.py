@@ -35,3 +35,7 @@ def test_moments_agree_with_the_formulas() -> None:
     assert errors.pop("bad entries") == 1.0  # clipping bounds an infinity and keeps a NaN
     assert len(errors) == 4 * 3
     assert max(errors.values()) <= 1e-6, errors
+
+
+def test_a_single_moment_of_64_bits_keeps_its_precision() -> None:
+    assert found()["one wider is refused"] is True
