@@ -9,7 +9,6 @@ because analysis needs neither the network nor its gradients and can be done els
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -34,7 +33,6 @@ from gnoise.collect.load import load_workload
 from gnoise.models.gpt import GPT, GPTConfig
 from gnoise.runfile import RunWriter
 from gnoise.runfile.analyze import analyze
-from gnoise.runfile.workers import workers_for
 from gnoise.stats.evidence import Ladders
 
 SAMPLES = Path("sample_checkpoints")
@@ -44,7 +42,7 @@ _WIDE = GPTConfig(block_size=128, vocab_size=4096, n_layer=6, n_head=6, n_embd=3
 SOURCES = ("gpt-docs", "llama-docs", "digits-cnn", WIDE)
 COLUMNS = (
     "checkpoint", "parameters", "draws", "of", "plain s", "profile s", "ratio", "lowest", "highest", "CPU ratio",
-    "draws'", "reductions", "analysis", "by workers", "writing", "evidence %", "extra MB", "collecting MB", "buffers",
+    "draws'", "reductions", "analysis", "writing", "evidence %", "extra MB", "collecting MB", "buffers",
 )  # fmt: skip
 
 
@@ -61,16 +59,15 @@ def main() -> None:
         notes=[
             "ratio: whole profile over plain forward and backward on the same examples, median, lowest and highest of",
             "the rounds, which take turns; CPU ratio: the same in CPU time. Then the profile's parts in units of the",
-            "plain pass: making draws (gradients with every example's norms), reductions of draws, analysis in one",
-            "process, which all ratios are of, and once more in as many as gnoise would use here, by the clock;",
-            "writing the run file. evidence %: what judging remedies, a part of the analysis, adds to all the rest.",
+            "plain pass, in CPU time too: making draws (gradients with every example's norms), reductions of draws,",
+            "analysis in one process, writing the run file. evidence %: what judging remedies, a part of the analysis,",
+            "adds to all the rest.",
             "extra MB: peak memory above the plain pass's; collecting MB: without analysis; buffers: that in units of",
             "one gradient.",
         ],
         settings={
             "rounds": options.rounds,
             "threads": options.threads,
-            "cores": os.cpu_count(),
         },
         columns=COLUMNS,
         rows=[_row(name, found) for name, found in measured.items()],
@@ -85,12 +82,15 @@ def _measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     _plain(settings.model_copy(update={"draws": 2}), workload, parameters)  # warm-up
     rounds: list[dict[str, float]] = []
     for number in range(options.rounds):
-        start = time.process_time()
-        plain = _seconds(_plain, settings, workload, parameters)
-        found = {"plain": plain, "plain_cpu": time.process_time() - start}
-        found |= _profile(settings, workload, parameters)
+        start = time.perf_counter()
+        cpu = _seconds(_plain, settings, workload, parameters)
+        between = time.perf_counter()
+        found = {"plain_cpu": cpu, **_profile(settings, workload, parameters)}
+        found |= {"plain": between - start, "profile": time.perf_counter() - between}
         rounds.append(found)
-        print(f"{name} round {number + 1}: plain {plain:.1f} s, profile {found['profile']:.1f} s", file=sys.stderr)
+        print(
+            f"{name} round {number + 1}: CPU plain {cpu:.1f} s, profile {found['profile_cpu']:.1f} s", file=sys.stderr
+        )
     peak = {what: _peak_bytes(what, name, options) for what in ("plain", "collect", "profile")}
     return {
         "draws": settings.draws,
@@ -116,15 +116,15 @@ def _row(name: str, found: dict[str, Any]) -> Sequence[Cell]:
         min(ratios),
         max(ratios),
         statistics.median(x["profile_cpu"] / x["plain_cpu"] for x in rounds),
-        *(statistics.median(x[part] / x["plain"] for x in rounds) for part in PARTS),
-        statistics.median(100.0 * x["evidence"] / (x["profile"] - x["evidence"]) for x in rounds),
+        *(statistics.median(x[part] / x["plain_cpu"] for x in rounds) for part in PARTS),
+        statistics.median(100.0 * x["evidence"] / (x["profile_cpu"] - x["evidence"]) for x in rounds),
         round(extra["profile"] / 1e6),
         round(extra["collect"] / 1e6),
         extra["collect"] / (4.0 * found["parameters"]),
     )
 
 
-PARTS = ("backward", "reductions", "analysis", "shared", "writing")
+PARTS = ("backward", "reductions", "analysis", "writing")
 
 
 def _load(name: str, draws: int | None) -> tuple[Settings, Workload, list[Parameter]]:
@@ -152,7 +152,7 @@ def _plain(settings: Settings, workload: Workload, parameters: Sequence[Paramete
 def _profile(
     settings: Settings, workload: Workload, parameters: list[Parameter], *, analysed: bool = True
 ) -> dict[str, float]:
-    """Time a whole profile, or all of it but analysis, and its parts, in seconds."""
+    """Time a whole profile, or all of it but analysis, and its parts, in CPU seconds: a machine may be busy."""
     info = run_info(
         workload,
         parameters,
@@ -168,20 +168,14 @@ def _profile(
             drawing = stack.enter_context(_stopwatch(DrawEngine, "draw"))
             writes = [stack.enter_context(_stopwatch(RunWriter, name)) for name in ("write_block", "close")]
             judging = [stack.enter_context(_stopwatch(Ladders, name)) for name in ("judge", "add", "rows")]
-            start = time.process_time()
             collecting = _seconds(collect_run, workload, parameters, path, info=info)
             analysing = _seconds(partial(analyze, workers=1), path) if analysed else 0.0
-            used = time.process_time() - start
-        several = analysed and workers_for(len(parameters)) > 1
-        shared = _seconds(analyze, path) if several else analysing
     backward, writing = sum(drawing), sum(map(sum, writes))
     return {
-        "profile": collecting + analysing,
-        "profile_cpu": used,
+        "profile_cpu": collecting + analysing,
         "backward": backward,
         "reductions": collecting - backward - writing,
         "analysis": analysing,
-        "shared": shared,
         "writing": writing,
         "evidence": sum(map(sum, judging)),
     }
@@ -189,25 +183,25 @@ def _profile(
 
 @contextmanager
 def _stopwatch(owner: type, name: str) -> Iterator[list[float]]:
-    """Note the seconds of every call of a method while the ``with`` block lasts."""
+    """Note the CPU seconds of every call of a method while the ``with`` block lasts."""
     seconds: list[float] = []
     method: Callable[..., object] = getattr(owner, name)
 
     def timed(*args: object) -> object:
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             return method(*args)
         finally:
-            seconds.append(time.perf_counter() - start)
+            seconds.append(time.process_time() - start)
 
     with patch.object(owner, name, timed):
         yield seconds
 
 
 def _seconds(function: Callable[..., object], *args: object, **named: object) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     function(*args, **named)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def _peak_bytes(what: str, name: str, options: argparse.Namespace) -> int:
