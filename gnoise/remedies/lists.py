@@ -165,7 +165,7 @@ def beside(
     starts = [0, *itertools.accumulate(units)]
     for (device, dtype), places in alike(tensors).items():
         wide = torch.float32 if dtype in _NARROW else dtype
-        numbers = [column.to(device, wide, non_blocking=True) for column in columns]
+        numbers = [column.to(device, wide, non_blocking=device.type != "cpu") for column in columns]
         small = [i for i in places if 0 < tensors[i].numel() <= _SMALL]
         small = small if len(small) > 1 else []
         large = [i for i in places if tensors[i].numel() > (_SMALL if small else 0)]
@@ -192,7 +192,7 @@ def multiply_(tensors: list[Tensor], factors: Tensor) -> list[Tensor]:
     """Multiply tensors in place, each by its own number or all by one.
 
     On a CPU, where looking costs nothing, tensors whose number is 1 are not touched. On a GPU single numbers cost a
-    launch a tensor and no wait; one number for all costs one launch.
+    launch a large tensor and no wait; one number for all costs one launch.
 
     Args:
         tensors: to be overwritten.

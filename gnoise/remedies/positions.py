@@ -6,6 +6,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+_LARGE_ONES = 8
+"""Indices of a number an entry or a row that are kept: more than a run needs, unless its sets of gradients change."""
+
 
 def positions(places: Sequence[int], device: torch.device) -> Tensor:
     """Return places in a list as an index.
@@ -50,13 +53,13 @@ def _made(places: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(places, dtype=torch.int64).to(device)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_LARGE_ONES)
 def _repeated(layout: tuple[tuple[int, int, int], ...], device: torch.device) -> Tensor:
     runs = [torch.arange(start, start + units).repeat_interleave(length) for start, units, length in layout]
     return torch.cat(runs).to(device)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_LARGE_ONES)
 def _padded(lengths: tuple[int, ...], device: torch.device) -> Tensor:
     ends = torch.tensor(lengths).cumsum(0).unsqueeze(1)
     at = torch.arange(max(lengths)) + ends - torch.tensor(lengths).unsqueeze(1)
