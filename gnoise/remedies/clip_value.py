@@ -15,6 +15,9 @@ from gnoise.remedies.lists import batches, widened
 from gnoise.remedies.positions import constants
 from gnoise.remedies.transform import State, Transform, book_dtype, identity
 
+_WORTH_A_LAUNCH = 1 << 22
+"""Entries from which a GPU needs longer to go through memory once more than a host needs for a launch."""
+
 
 def clip_value(limit: Scale = None, *, gain: float = 3.0, decay: float = 0.99) -> Transform:
     r"""Clip every entry to ±τ of its tensor.
@@ -152,12 +155,14 @@ def _clip_(entries: Tensor, limit: float) -> None:
 
 
 def _clip_all_(entries: list[Tensor], limits: Each) -> None:
-    numbers = [limit for limit in limits if not isinstance(limit, Tensor)]
-    if len(numbers) == len(limits):
-        torch._foreach_clamp_max_(entries, numbers)
-        torch._foreach_clamp_min_(entries, [-limit for limit in numbers])
-    else:
-        bounds = [limit for limit in limits if isinstance(limit, Tensor)]
-        lowest = torch._foreach_neg(bounds)
-        for entry, bound, low in zip(entries, bounds, lowest, strict=True):
-            entry.clamp_(low, bound)
+    numbers = {i: limit for i, limit in enumerate(limits) if not isinstance(limit, Tensor)}
+    for i in (i for i in numbers if entries[i].numel() > _WORTH_A_LAUNCH):
+        _clip_(entries[i], numbers[i])
+    shared = [i for i in numbers if entries[i].numel() <= _WORTH_A_LAUNCH]
+    if shared:
+        torch._foreach_clamp_max_([entries[i] for i in shared], [numbers[i] for i in shared])
+        torch._foreach_clamp_min_([entries[i] for i in shared], [-numbers[i] for i in shared])
+    bounds = {i: limit for i, limit in enumerate(limits) if isinstance(limit, Tensor)}
+    if bounds:
+        for (i, bound), low in zip(bounds.items(), torch._foreach_neg(list(bounds.values())), strict=True):
+            entries[i].clamp_(low, bound)

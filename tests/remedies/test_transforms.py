@@ -67,8 +67,9 @@ def test_shrinking_a_list_is_the_formula(form: str, numel: int) -> None:
 @pytest.mark.parametrize("unit", [1.0, 1e-20, 1e12])
 def test_lists_on_a_gpu_and_parts_on_a_cpu_come_out_alike(rule, unit: float) -> None:
     alone, together = rule
-    grads = [unit * torch.empty(500).cauchy_(generator=torch.Generator().manual_seed(i)) for i in range(2)]
-    scales = [0.7 * unit, 0.2 * unit]
+    sizes = (500, (1 << 20) + 1, 300)
+    grads = [unit * torch.empty(n).cauchy_(generator=torch.Generator().manual_seed(n)) for n in sizes]
+    scales = [0.7 * unit, 0.4 * unit, 0.2 * unit]
     parts, numbers, tensors = ([g.clone() for g in grads] for _ in range(3))
     for part, scale in zip(parts, scales, strict=True):
         alone(part, scale)
