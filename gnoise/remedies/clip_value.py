@@ -103,10 +103,12 @@ def _clip_by_adam(
 
 def _times(limit: float, decays: list[float], steps: Sequence[float | Tensor]) -> Sequence[float | Tensor]:
     """Return c/√(1−βᵗ) of each tensor: where Adam counts steps on the GPU without asking for them."""
-    if not all(isinstance(step, Tensor) and step.device.type != "cpu" for step in steps):
+    counts = [step for step in steps if isinstance(step, Tensor)]
+    devices = {count.device for count in counts}
+    if len(counts) < len(steps) or len(devices) != 1 or torch.device("cpu") in devices:
         return [limit / math.sqrt(1.0 - decay ** float(step)) for decay, step in zip(decays, steps, strict=True)]
-    counts = torch.stack([step for step in steps if isinstance(step, Tensor)])
-    corrections = 1.0 - constants(tuple(decays), counts.device, book_dtype(counts.device)) ** counts
+    (device,) = devices
+    corrections = 1.0 - constants(tuple(decays), device, book_dtype(device)) ** torch.stack(counts)
     return list((limit / corrections.sqrt()).float().unbind())
 
 
