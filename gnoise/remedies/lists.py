@@ -172,7 +172,8 @@ def beside(
         laid = [tensors[i] for i in large]
         views = [[_of_rows(x, starts[i], units[i], tensors[i].ndim) for i in large] for x in numbers]
         if not small:
-            yield laid, tuple(views)
+            if laid:  # a process may hold nothing of any tensor
+                yield laid, tuple(views)
             continue
         lengths = [tensors[i].numel() // units[i] for i in small]
         index = repeated([starts[i] for i in small], [units[i] for i in small], lengths, device)

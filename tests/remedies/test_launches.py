@@ -210,6 +210,13 @@ def test_numbers_lie_beside_their_tensors(rows: bool) -> None:
         assert torch.equal(y, expected.to(x.dtype))
 
 
+def test_where_no_tensor_has_entries_nothing_lies_beside() -> None:
+    assert list(beside([torch.zeros(0), torch.zeros(0, 3)], torch.ones(2))) == []
+    params = without_memory((0, 3), (0,))
+    for transform in (agc(), clip_norm(1.0), adaclip(), clip_value(), shrink("saturating", rows=True)):
+        transform.update(without_memory((0, 3), (0,)), transform.init(params), params)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_spikes_are_lowered_alike_with_and_without_asking_for_them(dtype: torch.dtype) -> None:
     grads = [x for x in heavy(dtype) if x.numel()]
