@@ -14,8 +14,9 @@ measured".
 import argparse
 import importlib.util
 import itertools
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
@@ -56,6 +57,7 @@ COLUMNS = ("what", "shape", "ms", "of copy", "same size", *(f"/ {other}" for oth
 EPS = 1e-5
 OF_COPY = 0.85
 """The bar."""
+_NOT_YET = "not yet measured"
 
 
 @dataclass
@@ -81,32 +83,54 @@ def main() -> None:
     report = Report()
     bandwidth = copy_bandwidth()
     report.details["copy_bytes_per_second"] = bandwidth
-    parity(report, quick=options.quick)
-    norm_speed(report, bandwidth, quick=options.quick)
-    other_speed(report, bandwidth, quick=options.quick)
+    for name, stage in _stages(bandwidth, quick=options.quick).items():
+        spent = time.perf_counter() - started
+        if name in options.stages and spent > options.budget - 60.0:
+            print(f"left out after {spent:.0f} s: {name}")
+        elif name in options.stages:
+            stage(report)
     if options.tune:
         tune(report, bandwidth)
-    for name, stage in kernels_training.STAGES.items():
-        spent = time.perf_counter() - started
-        if spent > options.budget - 60.0:
-            print(f"left out after {spent:.0f} s: {name}")
-            continue
-        for result in stage(quick=options.quick):
-            report.add(result)
     took = time.perf_counter() - started
+    held, details = _held({result.what for result in report.results})
     publish(
         "kernels_gpu",
         notes=[
             f"A plain copy on this card moves {bandwidth / 1e12:.2f} TB/s, read and written.",
             f"Bars: norm layers at least {OF_COPY} of copy and at most 1 / torch; a training step with fused norms",
             f"at most {kernels_training.BAR_STEP} / torch, a whole profile {kernels_training.BAR_PROFILE} / torch.",
+            *(["Rows were not all measured in one run; ratios were."] if held else []),
         ],
         settings={"device": _device(), "torch": torch.__version__, "seconds": round(took)},
         columns=COLUMNS,
-        rows=[_row(result) for result in report.results],
-        details=report.details,
+        rows=[*(_row(result) for result in report.results), *held],
+        details=details | report.details,
         save=not options.quick,
     )
+
+
+def _stages(bandwidth: float, *, quick: bool) -> dict[str, Callable[[Report], None]]:
+    def of_training(stage: Callable[..., Iterator[Result]]) -> Callable[[Report], None]:
+        def run(report: Report) -> None:
+            for result in stage(quick=quick):
+                report.add(result)
+
+        return run
+
+    return {
+        "parity": lambda report: parity(report, quick=quick),
+        "norms": lambda report: norm_speed(report, bandwidth, quick=quick),
+        "others": lambda report: other_speed(report, bandwidth, quick=quick),
+        **{name: of_training(stage) for name, stage in kernels_training.STAGES.items()},
+    }
+
+
+def _held(anew: set[str]) -> tuple[list[tuple[Cell, ...]], dict[str, object]]:
+    """Return the rows of the table that stands which are not measured anew, and the details."""
+    path = RESULTS / "kernels_gpu.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    rows = [tuple(row.get(column) for column in COLUMNS) for row in found.get("table", [])]
+    return [row for row in rows if row[0] not in anew and row[2] != _NOT_YET], found.get("details", {})
 
 
 def parity(report: Report, *, quick: bool) -> None:
@@ -384,7 +408,7 @@ def _nothing_measured() -> None:
         notes=["No GPU has run this yet: PYTHONPATH=. python benchmarks/kernels_gpu.py on one fills the table."],
         settings={"device": _device()},
         columns=COLUMNS,
-        rows=[(what, shape, "not yet measured", *[None] * (len(COLUMNS) - 3)) for what, shape in names],
+        rows=[(what, shape, _NOT_YET, *[None] * (len(COLUMNS) - 3)) for what, shape in names],
     )
 
 
@@ -392,6 +416,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, on a CPU where need be; writes no results")
     parser.add_argument("--tune", action="store_true", help="try other settings of the norm layers' programs")
+    names = list(_stages(0.0, quick=True))
+    parser.add_argument(
+        "--stages", nargs="+", choices=names, default=names, help="to measure; the table's other rows stay (all)"
+    )
     parser.add_argument("--budget", type=float, default=450.0, help="seconds after which no stage is begun (450)")
     return parser.parse_args()
 
