@@ -58,6 +58,7 @@ EPS = 1e-5
 OF_COPY = 0.85
 """The bar."""
 _NOT_YET = "not yet measured"
+_OF_EVERY_RUN = ("benchmark", "machine", "versions", "settings", "notes", "table")
 
 
 @dataclass
@@ -130,7 +131,8 @@ def _held(anew: set[str]) -> tuple[list[tuple[Cell, ...]], dict[str, object]]:
     path = RESULTS / "kernels_gpu.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     rows = [tuple(row.get(column) for column in COLUMNS) for row in found.get("table", [])]
-    return [row for row in rows if row[0] not in anew and row[2] != _NOT_YET], found.get("details", {})
+    details = {name: x for name, x in found.items() if name not in _OF_EVERY_RUN}
+    return [row for row in rows if row[0] not in anew and row[2] != _NOT_YET], details
 
 
 def parity(report: Report, *, quick: bool) -> None:
