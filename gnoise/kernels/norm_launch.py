@@ -226,8 +226,8 @@ def _tile(block: int, features: int) -> int:
 def stages(features: int, value_bytes: int, shared: int) -> int:
     """Choose how many turns' loads are under way, this one's included.
 
-    Three, or four where rows are padded to a power of two, for then a turn has fewer bytes; two where shared memory
-    does not hold more, or values are loaded one by one, past it.
+    Three, or four where rows of more than 1,024 features are padded to a power of two, for then a turn has fewer bytes;
+    two where shared memory does not hold more, or values are loaded one by one, past it.
 
     Args:
         features: of a row.
@@ -236,7 +236,7 @@ def stages(features: int, value_bytes: int, shared: int) -> int:
     """
     if features % 16:
         return 2
-    wanted = 3 if features & (features - 1) == 0 else 4
+    wanted = 4 if features > 1024 and features & (features - 1) else 3
     return max(2, min(wanted, 1 + (shared - _SUMS) // (_TILE * value_bytes)))
 
 
