@@ -9,13 +9,11 @@ from gnoise.records import ProgressSample, Status
 from gnoise.stats.evidence.arms import Gradients
 from gnoise.stats.evidence.matrix_arms import MATRIX_ARMS
 from gnoise.stats.evidence.optimizers import Spectral
-from gnoise.stats.evidence.progress import BLOCKS, Progress, believed
+from gnoise.stats.evidence.progress import BLOCKS, Progress, believed, one_outweighs
 
 _FOLDS = 2
 _SHORTEST = 0.75
 _STEP = 2 * BLOCKS
-_OUTWEIGHS = 0.125
-"""One draw with more than this share of all squared norms is of a kind that runs are too short for."""
 
 
 def fewest_draws(optimizer: Spectral) -> int:
@@ -39,9 +37,7 @@ def matrix_progress(
     Args:
         sample: ``None`` where the matrix was not followed.
         optimizer: its momentum.
-        draw_sq_norms: of the matrix, of all draws of the run. Where one draw outweighs the others, noise has no
-            variance to speak of: a longer run would meet louder ones, which momentum keeps for long, and gains are
-            lower bounds.
+        draw_sq_norms: of the matrix, of all draws of the run.
     """
     draws = draw_sq_norms.size
     if sample is None:
@@ -75,7 +71,7 @@ def matrix_progress(
         draws=draws,
         left_out=left_out,
         freedom=rows - _FOLDS,
-        at_least=bool(draw_sq_norms.max() > _OUTWEIGHS * draw_sq_norms.sum()),
+        at_least=one_outweighs(draw_sq_norms),
     )
 
 

@@ -32,6 +32,8 @@ _OWN = BLOCKS // _FOLDS
 _MEDIAN_OF_GAUSSIAN = 0.6744897501960817
 _SURELY = 8.0
 """Standard errors by which mean and median must disagree on a gain: Cauchy entries take them to four by chance."""
+_OUTWEIGHS = 0.125
+"""Share of all squared norms, or of all layers' sizes, that is much for one."""
 _MATERIAL = 0.1
 """And by how much, as a logarithm."""
 
@@ -137,15 +139,31 @@ def measure_progress(sample: CoordinateSample, optimizer: Simulated, arms: Seque
         draws=draws,
         left_out=LEFT_OUT,
         freedom=BLOCKS - 1,
+        at_least=one_outweighs(sample.draw_sq_norms),
     )
+
+
+def one_outweighs(draw_sq_norms: Float[np.ndarray, " draws"]) -> bool:
+    """Say whether one draw has so much of all squared norms that runs are too short for its kind of noise.
+
+    It then has no variance to speak of: a longer run would meet louder draws, which momentum and the second moment keep
+    for long, and gains are lower bounds. One in eight is much of 32 draws and more; of fewer, four times an even share.
+
+    Args:
+        draw_sq_norms: of a layer.
+    """
+    share = max(_OUTWEIGHS, 4.0 / draw_sq_norms.size)
+    return bool(draw_sq_norms.max() > share * draw_sq_norms.sum())
 
 
 def add_progress(parts: Sequence[Progress]) -> Progress:
     """Add up layers: the same arm in all of them at once, curvature taken as comparable across layers.
 
     Args:
-        parts: of the same arms, each scaled to its whole tensor.
+        parts: of the same arms, each scaled to its whole tensor. Gains are lower bounds where those whose own are so
+            matter in the sum.
     """
+    loud = [part.size[0].mean() for part in parts if part.at_least]
     return Progress(
         arms=parts[0].arms,
         along=np.sum([part.along for part in parts], axis=0),
@@ -158,7 +176,7 @@ def add_progress(parts: Sequence[Progress]) -> Progress:
         draws=min(part.draws for part in parts),
         left_out=parts[0].left_out,
         freedom=min(part.freedom for part in parts),
-        at_least=any(part.at_least for part in parts),
+        at_least=bool(sum(loud) > _OUTWEIGHS * sum(part.size[0].mean() for part in parts)),
     )
 
 

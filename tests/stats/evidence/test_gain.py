@@ -20,6 +20,7 @@ from gnoise.stats.evidence import (
     measure_progress,
     sgd,
 )
+from gnoise.stats.evidence.progress import one_outweighs
 from tests.stats.evidence.planted import planted
 
 ENTRYWISE = ("clip", "shrink")
@@ -147,3 +148,24 @@ def test_noise_without_signal_gains_nothing_that_can_be_told() -> None:
     sq_norms = np.square(values).sum(axis=1, dtype=np.float64)
     for found in _gains(CoordinateSample(np.arange(40), values, sq_norms, sq_norms)).values():
         assert (found.gain, found.arm, found.status) == (None, None, Status.NO_SIGNAL)
+
+
+def test_noise_that_one_draw_outweighs_gives_lower_bounds() -> None:
+    heavy = [_progress(planted("cauchy", seed)) for seed in range(2)]
+    even = [_progress(planted(cause, seed)) for cause in ("equal", "lognormal") for seed in range(2)]
+    assert all(progress.at_least for progress in heavy)
+    assert not any(progress.at_least for progress in even)
+    assert {found.status for found in gains(heavy[0])} == {Status.AT_LEAST}
+    assert {found.status for found in gains(even[0])} == {Status.OK}
+    small = heavy[0].scaled(0.01 * float(even[0].size[0].mean() / heavy[0].size[0].mean()))
+    assert not add_progress([even[0], small]).at_least
+    assert add_progress([even[0], heavy[0]]).at_least
+
+
+def test_one_of_few_draws_may_have_more_than_one_of_many() -> None:
+    norms = np.ones(16)
+    norms[3] = 3.0
+    assert not one_outweighs(norms)
+    norms[3] = 6.0
+    assert one_outweighs(norms)
+    assert not one_outweighs(np.zeros(16))
