@@ -68,7 +68,7 @@ def main() -> None:
             f"gain, low, high: geometric mean over seeds with its 95% interval, Adam with betas {BETAS}; true: of the",
             "settings chosen. bounds %: of seeds whose gains are called lower bounds, because one draw outweighs the",
             "others: v is then made by the loudest of all draws so far, and 64 are too few to know how loud.",
-            "in interval %: of seeds whose own 95% interval, or bound, holds the truth; above, below %: whose lies above",
+            "in interval %: of seeds whose own 95% interval, or bound, holds the truth; above, below %: whose is above",
             "or below it; a dash where the remedy does nothing at all. Intervals of everything but Cauchy entries",
             f"together hold the truth in {100.0 * np.mean(every):.1f}% of {len(every)}.",
         ],
