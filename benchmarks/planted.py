@@ -102,7 +102,7 @@ def main() -> None:
         notes=[
             "named %: seeds whose diagnosis has the planted cause, for Gaussian noise nothing; right remedy %: one of",
             "those the script lists. gain, low, high: of what is recommended, geometric means over seeds; that of",
-            "layerwise_lr is the whole model's. How true gains are: evidence_gains.py.",
+            "layerwise_lr is the whole model's; a dash for high: bounds, if in some seeds only. How true gains are: evidence_gains.py.",
             f"False recommendations where none is right: {false} of {len(quiet) * options.seeds}. The whole model,",
             f"whose layers have all causes at once, gets none in {quiet_models} of {options.seeds}.",
         ],
@@ -199,13 +199,15 @@ def _count(tally: Tally, cause: str, answer: Recommendation, findings: Findings)
     tally.named += bool(set(causes) & set(NAMED[cause]))
     tally.causes.update(causes)
     tally.right += str(answer.remedy) in RIGHT[cause]
-    if answer.gain is not None and answer.gain_low is not None and answer.gain_high is not None:
-        tally.gains.append((answer.gain, answer.gain_low, answer.gain_high))
+    if answer.gain is not None and answer.gain_low is not None:
+        high = answer.gain_high if answer.gain_high is not None else float("inf")
+        tally.gains.append((answer.gain, answer.gain_low, high))
     tally.remedies[str(answer.remedy) if answer.status is Status.OK else f"no answer: {answer.status}"] += 1
 
 
 def _row(cause: str, tally: Tally, seeds: int) -> list[Cell]:
     means = [float(np.exp(np.log(x).mean())) for x in zip(*tally.gains, strict=True)] or [None, None, None]
+    means = [x if x is not None and np.isfinite(x) else None for x in means]  # a bound has no upper end
     return [
         cause,
         seeds,

@@ -1,5 +1,6 @@
 """Rows for every remedy of every layer and the model; what must not be judged has a status instead."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -55,8 +56,8 @@ def test_every_remedy_and_setting_of_every_layer_has_its_row() -> None:
     for row in rows:
         assert row.gain is not None
         assert row.low is not None
-        assert row.high is not None
-        assert row.low <= row.gain <= row.high
+        assert (row.high is None) == (row.status is Status.AT_LEAST)
+        assert row.low <= row.gain <= (math.inf if row.high is None else row.high)
         assert (row.q_value is None) == (row.layer is None)
         assert row.q_value is None or row.p_value is None or row.q_value >= row.p_value
 
