@@ -102,7 +102,8 @@ def main() -> None:
         notes=[
             "named %: seeds whose diagnosis has the planted cause, for Gaussian noise nothing; right remedy %: one of",
             "those the script lists. gain, low, high: of what is recommended, geometric means over seeds; that of",
-            "layerwise_lr is the whole model's; a dash for high: bounds, if in some seeds only. How true gains are: evidence_gains.py.",
+            "layerwise_lr is the whole model's; a dash for high: bounds, if in some seeds only. How true gains are:",
+            "evidence_gains.py.",
             f"False recommendations where none is right: {false} of {len(quiet) * options.seeds}. The whole model,",
             f"whose layers have all causes at once, gets none in {quiet_models} of {options.seeds}.",
         ],
