@@ -7,7 +7,14 @@ import plotly.graph_objects as go
 
 from gnoise.charts.chart import GREY, Chart, style
 from gnoise.records import Evidence, EvidenceRole, Remedy, RunInfo
-from gnoise.rules.matters import interval_words, range_words, saving_words, surely_little, surely_matters
+from gnoise.rules.matters import (
+    interval_words,
+    nearest_to_paying,
+    range_words,
+    saving_words,
+    surely_little,
+    surely_matters,
+)
 from gnoise.stats.evidence import judged_under
 
 _BLUE, _ORANGE = "rgb(43, 140, 190)", "rgb(230, 97, 1)"
@@ -41,7 +48,7 @@ def ladder_sentence(evidence: Sequence[Evidence], *, layer: str | None, info: Ru
         info: of the run, which says under which optimizer that is; left out, nothing is said of it.
     """
     under = judged_words(info)
-    best = _best(evidence, layer)
+    best = nearest_to_paying(evidence, layer)
     if best is None:
         return "No remedy was judged in this run yet: run gnoise analyze."
     if best.gain is None or best.low is None:
@@ -86,7 +93,7 @@ def ladder_line(evidence: Sequence[Evidence], *, info: RunInfo | None = None) ->
         info: of the run, which says under which optimizer that is; left out, nothing is said of it.
     """
     under = judged_words(info)
-    best = _best(evidence, None)
+    best = nearest_to_paying(evidence, None)
     if best is None or best.gain is None or best.low is None:
         return ""
     gain = f"×{best.gain:.2f} progress a step ({range_words(best.low, best.high)}){under}"
@@ -116,21 +123,6 @@ def ladder_table(evidence: Sequence[Evidence], *, layer: str | None) -> list[tup
         )
         for each in [*_rungs(evidence, layer), *_anchors(evidence, layer)]
     ]
-
-
-def _best(evidence: Sequence[Evidence], layer: str | None) -> Evidence | None:
-    """Find what pays, or comes nearest to it.
-
-    Learning rates are no rival of other remedies and stand beside them: they come first where they alone pay, and,
-    as what a layer's rate buys is the whole model's gain, for the whole model also where they only buy more.
-    """
-    own = [each for each in evidence if each.layer == layer and each.gain is not None]
-    best = next((each for each in evidence if each.layer == layer and each.role is EvidenceRole.BEST), None)
-    rates = next((e for e in own if e.role is EvidenceRole.REMEDY and e.remedy == Remedy.LAYERWISE_LR), None)
-    if best is None or rates is None or surely_matters(best):
-        return best
-    buys_more = layer is None and (best.gain is None or (rates.gain or 0.0) > best.gain)
-    return rates if surely_matters(rates) or buys_more else best
 
 
 def _gain(each: Evidence) -> str:

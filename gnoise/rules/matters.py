@@ -1,6 +1,8 @@
 """When a gain is worth having."""
 
-from gnoise.records import Evidence, Recommendation, Remedy
+from collections.abc import Sequence
+
+from gnoise.records import Evidence, EvidenceRole, Recommendation, Remedy
 from gnoise.rules.rule import Findings
 
 MATTERS = 1.02
@@ -46,6 +48,25 @@ def interval_words(low: float | None, high: float | None) -> str:
 def surely_little(evidence: Evidence) -> bool:
     """Tell whether a gain is surely too small to matter."""
     return evidence.high is not None and evidence.high < MATTERS
+
+
+def nearest_to_paying(evidence: Sequence[Evidence], layer: str | None) -> Evidence | None:
+    """Find what pays, or comes nearest to it; ``None`` where nothing was judged.
+
+    Learning rates are no rival of other remedies and stand beside them: they come first where they alone pay, and,
+    as what a layer's rate buys is the whole model's gain, for the whole model also where they only buy more.
+
+    Args:
+        evidence: of the run.
+        layer: whose; ``None`` for the whole model.
+    """
+    own = [each for each in evidence if each.layer == layer and each.gain is not None]
+    best = next((each for each in evidence if each.layer == layer and each.role is EvidenceRole.BEST), None)
+    rates = next((e for e in own if e.role is EvidenceRole.REMEDY and e.remedy == Remedy.LAYERWISE_LR), None)
+    if best is None or rates is None or surely_matters(best):
+        return best
+    buys_more = layer is None and (best.gain is None or (rates.gain or 0.0) > best.gain)
+    return rates if surely_matters(rates) or buys_more else best
 
 
 def slower(findings: Findings) -> Evidence | None:

@@ -3,7 +3,7 @@
 from gnoise.records import Estimate, Evidence, Recommendation, Remedy, Status
 from gnoise.rules.by_evidence import alternatives
 from gnoise.rules.diagnosis import SLOPE, SPIKE
-from gnoise.rules.matters import SAVES, range_words, saving_words, surely_little
+from gnoise.rules.matters import SAVES, nearest_to_paying, range_words, saving_words, surely_little
 from gnoise.rules.rule import Findings
 
 _MODEL_EVIDENCE = ("spike_ratio", "example_spike_ratio", "b_simple")
@@ -19,7 +19,7 @@ def recommend(findings: Findings) -> Recommendation:
         status = Status.TOO_FEW_DRAWS if deciding is None else deciding.status
         return findings.recommendation(Remedy.NONE, f"cannot be told yet: {status.advice}", *because, status=status)
     words = _model_reason if findings.layer is None else _layer_reason
-    best = findings.best
+    best = nearest_to_paying(findings.evidence, findings.layer and findings.layer.name)
     return findings.recommendation(
         Remedy.NONE,
         "; ".join(filter(None, (words(deciding, deciding.value), _evidence_words(best, findings.judged_words)))),

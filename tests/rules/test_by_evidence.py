@@ -168,3 +168,12 @@ def test_a_gain_without_an_upper_end_is_said_as_a_bound() -> None:
     )
     unsure = recommend(findings(*ladder(replace(bound, low=0.9))))
     assert "no remedy surely matters: the best, clip, would buy 1.70 times as much (at least 0.90)" in unsure.reason
+
+
+def test_the_whole_models_card_names_what_comes_nearest_to_paying_be_it_rates() -> None:
+    rates = gain("layerwise_lr", 1.01, 1.0, 1.015, layer=None)
+    answer = recommend(findings(*ladder(gain("clip", 1.001, 0.99, 1.01, layer=None), rates), layer=None))
+    assert answer.remedy is Remedy.NONE
+    assert "the best, layerwise_lr, would buy 1.01 times" in answer.reason
+    own = recommend(findings(*ladder(gain("clip", 1.001, 0.99, 1.01)), replace(rates, layer=LAYER.name)))
+    assert "the best, clip, would buy" in own.reason
