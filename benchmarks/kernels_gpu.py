@@ -16,19 +16,18 @@ import importlib.util
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
 import kernels_training
 import torch
 from gpu_clock import CUDA, DEVICE, copies_for, copy_bandwidth, launched_seconds, seconds
-from kernels_training import Result
+from gpu_rows import EPS, OTHERS, Report, Result, norm_inputs, row_of, shape_words
+from kernels_parity import parity
 from report import RESULTS, Cell, publish
 from torch import Tensor
 from torch.nn import functional
 
-from gnoise.collect.singular import bidiagonalise, golub_kahan
 from gnoise.kernels import (
     Order,
     layer_norm_backward,
@@ -37,13 +36,8 @@ from gnoise.kernels import (
     remedied_adam_moments_,
     rms_norm_backward,
     sketch,
-    use_fused_norms,
 )
-from gnoise.kernels.layer_norm import layer_norm_backward_reference
-from gnoise.kernels.linear_norms import per_example_linear_norms_reference
-from gnoise.kernels.rms_norm import rms_norm_backward_reference
 from gnoise.kernels.sketch import sketch_reference
-from gnoise.models.gpt import GPT, GPTConfig
 
 NORM_SHAPES = {
     "GPT-2 small": (8, 1024, 768),
@@ -52,26 +46,11 @@ NORM_SHAPES = {
     "Llama 13B": (4, 2048, 5120),
     "Llama 70B": (2, 4096, 8192),
 }
-OTHERS = ("torch", "torch.compile", "Liger")
 COLUMNS = ("what", "shape", "ms", "of copy", "same size", *(f"/ {other}" for other in OTHERS), "bar holds")
-EPS = 1e-5
 OF_COPY = 0.85
 """The bar."""
 _NOT_YET = "not yet measured"
 _OF_EVERY_RUN = ("benchmark", "machine", "versions", "settings", "notes", "table")
-
-
-@dataclass
-class Report:
-    """Rows of the table, and everything behind them."""
-
-    results: list[Result] = field(default_factory=list)
-    details: dict[str, object] = field(default_factory=dict)
-
-    def add(self, result: Result) -> None:
-        """Add a row, and say so."""
-        self.results.append(result)
-        print("  ", *(cell for cell in _row(result) if cell is not None), flush=True)
 
 
 def main() -> None:
@@ -104,7 +83,7 @@ def main() -> None:
         ],
         settings={"device": _device(), "torch": torch.__version__, "seconds": round(took)},
         columns=COLUMNS,
-        rows=[*(_row(result) for result in report.results), *held],
+        rows=[*(row_of(result) for result in report.results), *held],
         details=details | report.details,
         save=not options.quick,
     )
@@ -135,94 +114,12 @@ def _held(anew: set[str]) -> tuple[list[tuple[Cell, ...]], dict[str, object]]:
     return [row for row in rows if row[0] not in anew and row[2] != _NOT_YET], details
 
 
-def parity(report: Report, *, quick: bool) -> None:
-    """Hold every kernel against float64 on the device, and the norm layers' against itself a hundred times."""
-    print("parity", flush=True)
-    sizes = (1, 3, 127, 1025) if quick else (1, 3, 127, 1023, 1025, 4095, 4096, 8191, 8192, 16384)
-    dtypes = (torch.float32, torch.bfloat16, torch.float16)
-    tolerance = {torch.float32: 2e-6, torch.bfloat16: 4e-3, torch.float16: 5e-4}
-    errors: dict[str, float] = {}
-    rows = ((5,), (3, 7), (2, 3, 40))
-    cases = [((*leading, size), dtype) for size, dtype, leading in itertools.product(sizes, dtypes, rows)]
-    for (shape, dtype), centered in itertools.product([*cases, (_many(quick), torch.bfloat16)], (True, False)):
-        dx, sums = _norm_errors(shape, dtype, centered)
-        errors[f"{'LayerNorm' if centered else 'RMSNorm'} {_shape(shape)} {dtype}"] = max(
-            dx / tolerance[dtype], sums / 2e-6
-        )
-    for dtype, order in itertools.product(dtypes, Order):
-        g, x = (torch.randn(3, 300, side, device=DEVICE).to(dtype) for side in (130, 257))
-        found = per_example_linear_norms(g, x, order=order)[0]
-        true = per_example_linear_norms_reference(g.double(), x.double(), order=order)[0]
-        errors[f"linear norms, {order} first, {dtype}"] = float((found - true).norm() / true.norm()) / 5e-6
-    report.details["errors over tolerance"] = errors
-    worst = max(errors, key=lambda name: errors[name])
-    print(f"   worst: {worst}, {errors[worst]:.3f} of its tolerance")
-    report.add(Result("parity with float64", f"{len(errors)} cases", holds=errors[worst] <= 1.0))
-    values = torch.randn(1 << (14 if quick else 24), device=DEVICE) * 1e-3
-    scale = torch.rand_like(values) + 0.1
-    pairs = list(zip(sketch(values, scale), sketch_reference(values, scale), strict=True))
-    exact = all(torch.equal(x, y) for a, b in pairs if a and b for x, y in zip(a, b, strict=True))
-    report.add(Result("sketch exact", f"{values.numel()} values", holds=exact))
-    repeated(report, quick=quick)
-    fused_parity(report)
-    singular_parity(report, quick=quick)
-
-
-def repeated(report: Report, *, quick: bool) -> None:
-    """Hold the norm layers' backward against itself a hundred times, over many tokens and over many examples."""
-    for shape in ((1, 2048, 96) if quick else (1, 1 << 20, 768), _many(quick)):
-        x, g, w = _norm_inputs(shape, torch.bfloat16)
-        first = layer_norm_backward(g, x, w, w, eps=EPS)
-        same = all(
-            torch.equal(a, b)
-            for _ in range(3 if quick else 99)
-            for a, b in zip(first, layer_norm_backward(g, x, w, w, eps=EPS), strict=True)
-            if a is not None and b is not None
-        )
-        report.add(Result("same bits in 100 runs", f"{_shape(shape)} bf16", holds=same))
-
-
-def fused_parity(report: Report) -> None:
-    """Hold a GPT's gradients and norms under fused norms against the bare model's, example by example."""
-    torch.manual_seed(0)
-    model = GPT(GPTConfig(block_size=64, vocab_size=256, n_layer=2, n_head=4, n_embd=128)).to(DEVICE)
-    tokens = torch.randint(0, 256, (6, 65), device=DEVICE)
-
-    def differentiate(of: Tensor) -> dict[str, Tensor]:
-        model.zero_grad()
-        model(of[:, :-1], of[:, 1:])[1].backward()
-        return {name: x.grad.clone() for name, x in model.named_parameters() if x.grad is not None}
-
-    alone = [differentiate(tokens[i : i + 1]) for i in range(len(tokens))]
-    bare = differentiate(tokens)
-    with use_fused_norms(model) as norms:
-        fused, found = differentiate(tokens), norms.take()
-    expected = {name: torch.stack([grads[name].square().sum() for grads in alone]) for name in found}
-    pairs = [(fused[name], grad) for name, grad in bare.items()] + [(found[name], expected[name]) for name in found]
-    worst = max(float((a - b).norm() / b.norm()) for a, b in pairs)
-    report.details["fused norms, largest relative error"] = worst
-    report.add(Result("fused norms in a GPT", f"{len(pairs)} gradients and norms", holds=worst <= 1e-4))
-
-
-def singular_parity(report: Report, *, quick: bool) -> None:
-    """Hold the replayed search for largest singular values against a CPU's, two matrices of a shape in turn."""
-    worst = 0.0
-    for shape in ((300, 400),) if quick else ((768, 768), (3072, 768), (768, 3072)):
-        for seed in range(2):
-            matrix = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-            here, there = (golub_kahan(x, torch.Generator().manual_seed(9))[0] for x in (matrix, matrix.to(DEVICE)))
-            worst = max(worst, abs(there / here - 1.0))
-    bidiagonalise.clear()
-    report.details["singular values, largest relative difference from a CPU's"] = worst
-    report.add(Result("largest singular values", "as on a CPU", holds=worst <= 1e-4))
-
-
 def norm_speed(report: Report, bandwidth: float, *, quick: bool) -> None:
     """Time both norm layers' backward beside torch's, the compiler's and Liger's."""
     shapes = {"tiny": (2, 16, 768)} if quick else NORM_SHAPES
     for (name, shape), centered in itertools.product(shapes.items(), (True, False)):
         kind = "LayerNorm" if centered else "RMSNorm"
-        x, g, w = _norm_inputs(shape, torch.bfloat16)
+        x, g, w = norm_inputs(shape, torch.bfloat16)
         sets = [(x, g), *((x.clone(), g.clone()) for _ in range(copies_for(2 * x.nbytes) - 1))]
         times: dict[str, float] = {}
         for version, make in _norm_versions(w, centered).items():
@@ -237,7 +134,7 @@ def norm_speed(report: Report, bandwidth: float, *, quick: bool) -> None:
         }
         of_copy, beside = least / ours / bandwidth, {k: ours / found for k, found in times.items() if k != "gnoise"}
         holds = of_copy >= OF_COPY and beside.get("torch", 0.0) <= 1.0
-        shape_of = f"{name} {_shape(shape)} bf16"
+        shape_of = f"{name} {shape_words(shape)} bf16"
         report.add(Result(f"{kind} backward", shape_of, 1e3 * ours, of_copy, beside, holds, same_size))
 
 
@@ -279,7 +176,7 @@ def tune(report: Report, bandwidth: float) -> None:
     found: dict[str, dict[str, float]] = {}
     for name in ("GPT-2 small", "Llama 7B", "Llama 70B"):
         shape = NORM_SHAPES[name]
-        x, g, w = _norm_inputs(shape, torch.bfloat16)
+        x, g, w = norm_inputs(shape, torch.bfloat16)
         sets = [(x, g), *((x.clone(), g.clone()) for _ in range(copies_for(2 * x.nbytes) - 1))]
         for tile, turns, warps in itertools.product((1024, 2048, 4096, 8192), (2, 3, 4), (8, 16, 32)):
             norm_launch.plan_programs.cache_clear()
@@ -355,44 +252,6 @@ def _foreach_moments(grads: list[Tensor], firsts: list[Tensor], seconds_: list[T
     torch._foreach_lerp_(firsts, changed, 0.1)
     torch._foreach_mul_(seconds_, 0.999)
     torch._foreach_addcmul_(seconds_, changed, changed, 0.001)
-
-
-def _norm_inputs(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    x = 1.0 + 2.0 * torch.randn(shape, device=DEVICE)
-    return x.to(dtype), torch.randn(shape, device=DEVICE).to(dtype), torch.randn(shape[-1], device=DEVICE).to(dtype)
-
-
-def _many(quick: bool) -> tuple[int, ...]:
-    """Give a shape with enough examples to be added up in several bands."""
-    return (150, 2, 96) if quick else (5000, 2, 768)
-
-
-def _norm_errors(shape: tuple[int, ...], dtype: torch.dtype, centered: bool) -> tuple[float, float]:
-    """Relative errors of dx and of the sums, each against the size of the terms it is a sum of."""
-    x, g, w = _norm_inputs(shape, dtype)
-    wide = [t.double() for t in (g, x, w)]
-    if centered:
-        found = layer_norm_backward(g, x, w, w, eps=EPS)
-        true = layer_norm_backward_reference(*wide, wide[2], eps=EPS)
-    else:
-        found, true = rms_norm_backward(g, x, w, eps=EPS), rms_norm_backward_reference(*wide, eps=EPS)
-    v = wide[1] - wide[1].mean(-1, keepdim=True) if centered else wide[1]
-    terms = wide[0] * wide[2] * torch.rsqrt(v.square().mean(-1, keepdim=True) + EPS)
-    pairs = [(a.double(), b) for a, b in zip(found, true, strict=True) if a is not None and b is not None]
-    gradients, norms = pairs[1 : len(pairs) // 2 + 1], pairs[len(pairs) // 2 + 1 :]
-    sums = [*gradients, *((a.sqrt(), b.sqrt()) for a, b in norms)]
-    (dx, expected), size = pairs[0], wide[0].norm()
-    return float((dx - expected).norm() / terms.norm()), max(float((a - b).norm() / size) for a, b in sums)
-
-
-def _row(result: Result) -> tuple[Cell, ...]:
-    beside = tuple(result.beside.get(other) for other in OTHERS)
-    holds = None if result.holds is None else ("yes" if result.holds else "no")
-    return result.what, result.shape, result.milliseconds, result.of_copy, result.same_size, *beside, holds
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape))
 
 
 def _device() -> str:

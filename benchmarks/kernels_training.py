@@ -6,13 +6,13 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from gpu_clock import CUDA, DEVICE
+from gpu_rows import Result
 from torch import Tensor
 
 from gnoise.collect import Batch, Workload, collect_run, place, run_info, trainable_parameters
@@ -21,29 +21,6 @@ from gnoise.models.gpt import GPT, GPTConfig
 from gnoise.runfile.analyze import analyze
 
 BAR_STEP, BAR_PROFILE = 1.01, 1.15
-
-
-@dataclass(frozen=True)
-class Result:
-    """A row of the table.
-
-    Attributes:
-        what: was measured.
-        shape: on which inputs.
-        milliseconds: of one call; ``None`` where nothing was timed.
-        of_copy: bytes that must move over time, over a plain copy's.
-        beside: ratios to other ways, by their names; below 1 is better.
-        holds: whether the bar does.
-        same_size: as ``of_copy``, of a copy that moves as many bytes.
-    """
-
-    what: str
-    shape: str
-    milliseconds: float | None = None
-    of_copy: float | None = None
-    beside: Mapping[str, float] = field(default_factory=dict)
-    holds: bool | None = None
-    same_size: float | None = None
 
 
 def training_step(*, quick: bool) -> Iterator[Result]:

@@ -188,7 +188,7 @@ class _BlockParts:
 
 
 class _LayerCollector:
-    """All samples of one parameter tensor, fed from its ``.grad``."""
+    """All samples of one parameter tensor, made of its draws."""
 
     def __init__(
         self,
